@@ -1,0 +1,72 @@
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "graph/problem.h"
+#include "kernel/candidate.h"
+#include "target/target.h"
+
+namespace kw::judge {
+
+enum class Outcome : uint8_t { verified, rejected, inconclusive };
+enum class AccuracyClass : uint8_t { framework, faithful, tf32, half, kernelbench };
+
+/// A wrong element that anyone can reproduce.
+struct Witness {
+  std::string suite;  // "cancelling"
+  uint64_t seed = 0;
+  int output = 0;
+  std::vector<int64_t> index;
+  double expected = 0, got = 0, bound = 0;
+};
+
+struct GateRecord {
+  std::string gate;  // "plan", "source", "compile", "numerics.normal", ...
+  Outcome outcome = Outcome::verified;
+  std::string text;
+  double seconds = 0;
+};
+
+struct Accuracy {
+  AccuracyClass reached = AccuracyClass::framework;
+  double rms = 0;                // of the candidate against float64, relative to the output's rms
+  double framework_rms = 0;      // of PyTorch on the same inputs; 0 when not measured
+  double worst_bound_share = 0;  // largest |error| / bound seen
+};
+
+struct Verdict {
+  Outcome outcome = Outcome::inconclusive;
+  std::string gate;    // the first that failed
+  std::string reason;  // one sentence
+  std::optional<Witness> witness;
+  Accuracy accuracy;
+  std::vector<GateRecord> gates;
+  double seconds = 0;
+};
+
+/// PyTorch's own outputs on given inputs and parameters, for framework_rms. May be absent.
+class FrameworkOracle {
+ public:
+  virtual ~FrameworkOracle() = default;
+  virtual Result<std::vector<Tensor>> run(const std::vector<Tensor>& inputs,
+                                          const std::map<std::string, Tensor>& params) = 0;
+};
+
+struct JudgeOptions {
+  AccuracyClass accuracy = AccuracyClass::framework;
+  bool quick = false;  // for search loops: fewer suites and seeds
+  double time_limit_s = 60;
+  uint64_t seed = 0;  // 0: from the operating system's entropy
+  FrameworkOracle* oracle = nullptr;
+};
+
+/// Runs the gates in order; stops at the first that fails.
+Verdict judge(const graph::Problem& problem, const kernel::Candidate& candidate, target::Target& target,
+              const JudgeOptions& options);
+
+/// The verdict as certificate JSON: what was tested, with which seeds, how far from float64, by which rule.
+std::string certificate_json(const graph::Problem& problem, const kernel::Candidate& candidate, const Verdict& verdict);
+
+}  // namespace kw::judge

@@ -1,0 +1,14 @@
+#pragma once
+#include <filesystem>
+
+#include "base/result.h"
+#include "module/program.h"
+
+namespace kw::module {
+
+/// Reads a `.pt2` archive written by torch 2.8 to 2.14 (schema major 8), without libtorch.
+/// fails: pt2.missing, pt2.not_zip, pt2.not_pt2, pt2.truncated, pt2.hostile (bomb, escape, overlap, range),
+///        pt2.schema, pt2.dynamic_shape, pt2.dtype, pt2.higher_order
+Result<LoadedModule> load_pt2(const std::filesystem::path& path);
+
+}  // namespace kw::module

@@ -1,0 +1,75 @@
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/tensor.h"
+#include "kernel/candidate.h"
+
+namespace kw::target {
+
+/// What a scheduler needs to know of a machine; measured (doctor) or from a chip table.
+struct Facts {
+  std::string target = "cpu";
+  std::string name;  // "Intel Xeon ... (2 cores)"
+  std::string isa;   // best supported: "avx512", "avx2", "neon", "scalar"
+  int threads = 1;
+  int vector_bytes = 32;
+  int vector_registers = 16;
+  int64_t l1_bytes = 32 << 10, l2_bytes = 1 << 20, l3_bytes = 8 << 20;  // per core, per core, shared
+  double flops_per_s = 1e11;                                            // f32 FMA with operands in L1, all threads
+  double bytes_per_s = 1e10;                                            // copy, read plus written, all threads
+  double launch_s = 1e-6;                                               // waking the pool and joining it
+};
+
+struct Compiled {
+  std::string key;  // of source, compiler and flags
+  std::string isa;
+  std::string binary_path;
+  double compile_s = 0;
+  bool from_cache = false;
+};
+
+struct RunOptions {
+  int threads = 0;  // 0: the target's width
+  double timeout_s = 20;
+  uint64_t fill_bits = 0x7fc00000;  // 32-bit pattern that poisons outputs and scratch
+  int64_t base_offset_bytes = 0;    // shifts input and output base pointers off 64-byte alignment
+};
+
+struct RunReply {
+  std::vector<Tensor> outputs;           // in order
+  std::map<std::string, Tensor> states;  // after the call
+  bool inputs_intact = true;             // input and parameter bytes unchanged
+};
+
+struct TimeReply {
+  std::vector<double> seconds;       // one a call
+  std::vector<double> step_seconds;  // median of each step, when asked
+};
+
+/// One loaded Candidate in a sandboxed child. A crash, a hang or a refusal is a Failure that says so
+/// ("run.crash": signal and buffer hit, "run.timeout", "run.sandbox").
+class Session {
+ public:
+  virtual ~Session() = default;
+  /// Sets parameters and buffers, runs `prepare`.
+  virtual Status bind(const std::map<std::string, Tensor>& params) = 0;
+  virtual Result<RunReply> run(const std::vector<Tensor>& inputs, const RunOptions& options) = 0;
+  /// Calls back to back on rotating input sets: for search, not for claims.
+  virtual Result<TimeReply> time(const std::vector<Tensor>& inputs, int warmup, int calls, bool by_step,
+                                 const RunOptions& options) = 0;
+};
+
+class Target {
+ public:
+  virtual ~Target() = default;
+  virtual const Facts& facts() const = 0;
+  /// fails: compile.error (compiler's words by line), compile.missing, compile.timeout, source.forbidden
+  virtual Result<Compiled> compile(const std::string& source, const kernel::Plan& plan) = 0;
+  virtual Result<std::unique_ptr<Session>> open(const Compiled& compiled, const kernel::BoundPlan& plan) = 0;
+};
+
+}  // namespace kw::target
