@@ -1,0 +1,20 @@
+#include "base/log.h"
+
+#include <atomic>
+#include <cstdio>
+
+namespace kw {
+namespace {
+std::atomic<LogLevel> current_level{LogLevel::normal};
+}
+
+void set_log_level(LogLevel level) { current_level = level; }
+
+LogLevel log_level() { return current_level; }
+
+void log_line(LogLevel level, std::string_view text) {
+  if (level > current_level.load()) return;
+  std::fprintf(stderr, "%.*s\n", static_cast<int>(text.size()), text.data());
+}
+
+}  // namespace kw
