@@ -1,0 +1,147 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <new>
+
+#include "app/options.h"
+#include "app/output.h"
+#include "base/log.h"
+#include "base/process.h"
+#include "target/cpu/worker.h"
+
+namespace kw::app {
+namespace {
+
+constexpr int kCouldNotRun = 2;
+constexpr int kInterrupted = 130;
+
+void add_common(CLI::App& app, CommonOptions& common) {
+  app.add_flag("--json", common.json, "One JSON object a line on stdout");
+  app.add_flag("-q,--quiet", common.quiet, "Errors only on stderr");
+  app.add_flag("-v,--verbose", common.verbose, "More on stderr (repeat for more)");
+  app.add_option("--color", common.color, "auto, always or never")->check(CLI::IsMember({"auto", "always", "never"}));
+  app.add_flag("--no-progress", common.no_progress, "No progress line");
+  app.add_option("--seed", common.seed, "Seed of searches and draws (0: secret, from the system's entropy)");
+  app.add_option("--jobs", common.jobs, "Compilers at once (0: all cores)")->check(CLI::Range(0, 1024));
+  app.add_flag("--offline", common.offline, "Never use the network (the embedded author never does)");
+}
+
+const auto kModes = CLI::IsMember({"auto", "train", "eval"});
+const auto kAccuracies = CLI::IsMember({"framework", "faithful", "tf32", "half", "kernelbench"});
+const auto kPositive = CLI::Range(1.0, 86400.0);
+
+void add_optimize(CLI::App& verb, OptimizeOptions& o) {
+  verb.add_option("module", o.source, "FILE.py, FILE.py:factory or model.pt2")->required();
+  verb.add_option("--target", o.target, "Where the kernels run")->check(CLI::IsMember({"cpu"}));
+  verb.add_option("-o,--output", o.out, "Package to write (default: NAME.kw)");
+  verb.add_option("--mode", o.mode, "train or eval (KernelBench-style files default to train)")->check(kModes);
+  verb.add_option("--accuracy", o.accuracy, "Accuracy class to reach")->check(kAccuracies);
+  verb.add_option("--time", o.time_s, "Wall clock for the whole run [s]")->check(kPositive);
+  verb.add_option("--threads", o.threads, "Threads of kernels and baselines (0: all cores)")->check(CLI::Range(0, 1024));
+  verb.add_flag("--no-bench", o.no_bench, "Skip the baselines; the package is then not compared");
+}
+
+void add_inspect(CLI::App& verb, InspectOptions& o) {
+  verb.add_option("module", o.source, "FILE.py, FILE.py:factory, model.pt2 or, with --suite, a checkout")->required();
+  verb.add_option("--mode", o.mode, "train or eval")->check(kModes);
+  verb.add_option("--suite", o.suite, "Inspect a whole suite")->check(CLI::IsMember({"kernelbench"}));
+}
+
+void add_verify(CLI::App& verb, VerifyOptions& o) {
+  verb.add_option("package", o.package, "A package, or a module with --candidate")->required();
+  verb.add_option("--candidate", o.candidate, "Folder with kernel.cpp and plan.json");
+  verb.add_option("--mode", o.mode, "train or eval, for a module")->check(kModes);
+  verb.add_option("--accuracy", o.accuracy, "Accuracy class to reach")->check(kAccuracies);
+  verb.add_flag("--quick", o.quick, "Fewer suites and seeds");
+  verb.add_option("--time", o.time_s, "Wall clock [s]")->check(kPositive);
+}
+
+void add_bench(CLI::App& verb, BenchOptions& o) {
+  verb.add_option("package", o.package, "A package")->required();
+  verb.add_option("--time", o.time_s, "Wall clock [s]")->check(kPositive);
+  verb.add_option("--threads", o.threads, "Threads of kernels and baselines (0: all cores)")->check(CLI::Range(0, 1024));
+}
+
+void add_package(CLI::App& verb, PackageOptions& o) {
+  verb.add_option("package", o.package, "A package")->required();
+  verb.add_flag("--inspect", o.inspect, "Print what it holds, after checking every hash")->required();
+}
+
+void apply_log_level(const CommonOptions& common) {
+  if (common.quiet) set_log_level(LogLevel::quiet);
+  if (common.verbose == 1) set_log_level(LogLevel::verbose);
+  if (common.verbose > 1) set_log_level(LogLevel::debug);
+}
+
+int report_parse_error(const CLI::App& app, const CLI::ParseError& error) {
+  if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
+  std::fprintf(stderr, "error: %s\nhint: run `kernelwright --help`, or `kernelwright VERB --help`\n", error.what());
+  return kCouldNotRun;
+}
+
+int guarded(const CommonOptions& common, const std::function<int()>& body) {
+  try {
+    const int code = body();
+    return interrupted() ? kInterrupted : code;
+  } catch (const UserError& error) {
+    if (interrupted()) {
+      report_failure(common, {"interrupted", "interrupted", "`kernelwright resume` goes on from here"});
+      return kInterrupted;
+    }
+    report_failure(common, error.failure);
+  } catch (const std::bad_alloc&) {
+    report_failure(common, {"memory", "out of memory", "use smaller shapes, or a machine with more memory"});
+  } catch (const std::exception& error) {
+    report_failure(common, {"bug", std::string("internal error: ") + error.what(), "please report this with the module"});
+  }
+  return kCouldNotRun;
+}
+
+int run(int argc, char** argv) {
+  CommonOptions common;
+  OptimizeOptions optimize;
+  InspectOptions inspect;
+  VerifyOptions verify;
+  BenchOptions bench;
+  PackageOptions package;
+  CLI::App app("A PyTorch module goes in; the same module comes out faster.", "kernelwright");
+  app.set_version_flag("--version", "kernelwright " KW_VERSION);
+  app.set_config("--config", "", "TOML file with the same names as the flags");
+  app.require_subcommand(1);
+  app.fallthrough();
+  add_common(app, common);
+  std::function<int()> body;
+  const auto verb = [&](const char* name, const char* text, std::function<int()> run_verb) {
+    CLI::App* sub = app.add_subcommand(name, text);
+    sub->callback([&body, run_verb] { body = run_verb; });
+    return sub;
+  };
+  add_optimize(*verb("optimize", "Write, verify, time and pack kernels for a module",
+                     [&] { return run_optimize(common, optimize); }), optimize);
+  add_inspect(*verb("inspect", "Print what was understood of a module", [&] { return run_inspect(common, inspect); }),
+              inspect);
+  add_verify(*verb("verify", "Judge a package's or a candidate's kernels anew, with new seeds",
+                   [&] { return run_verify(common, verify); }), verify);
+  add_bench(*verb("bench", "Time a package against every baseline", [&] { return run_bench_verb(common, bench); }),
+            bench);
+  add_package(*verb("package", "Look into a package", [&] { return run_package(common, package); }), package);
+  verb("resume", "Go on with the last run that was stopped", [&] { return run_resume(common); });
+  verb("doctor", "What this machine has, and how fast it is", [&] { return run_doctor(common); });
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return report_parse_error(app, error);
+  }
+  apply_log_level(common);
+  install_interrupt_handler();
+  return guarded(common, body);
+}
+
+}  // namespace
+}  // namespace kw::app
+
+int main(int argc, char** argv) {
+  if (argc > 1 && std::strcmp(argv[1], "--kw-worker") == 0) return kw::target::worker_main(argc, argv);
+  return kw::app::run(argc, argv);
+}

@@ -1,0 +1,66 @@
+#pragma once
+#include <cstdint>
+#include <string>
+
+namespace kw::app {
+
+/// Flags that every verb shares.
+struct CommonOptions {
+  bool json = false;
+  bool quiet = false;
+  int verbose = 0;
+  std::string color = "auto";  // auto | always | never
+  bool no_progress = false;
+  uint64_t seed = 0;           // 0: from the operating system's entropy
+  int jobs = 0;                // 0: usable cores
+  bool offline = false;
+};
+
+struct OptimizeOptions {
+  std::string source;
+  std::string target = "cpu";
+  std::string out;
+  std::string mode = "auto";          // train | eval | auto
+  std::string accuracy = "framework";
+  double time_s = 75;                 // wall clock for the whole run
+  int threads = 0;                    // 0: usable cores
+  bool no_bench = false;              // skip the baselines; timing is then null
+  std::string resume;                 // id of the run to go on with
+};
+
+struct InspectOptions {
+  std::string source;
+  std::string mode = "auto";
+  std::string suite;                  // "kernelbench": source is a checkout
+};
+
+struct VerifyOptions {
+  std::string package;                // .kw, or a module with --candidate
+  std::string candidate;              // folder with kernel.cpp and plan.json
+  std::string mode = "auto";
+  std::string accuracy = "framework";
+  bool quick = false;
+  double time_s = 60;
+};
+
+struct BenchOptions {
+  std::string package;
+  double time_s = 60;
+  int threads = 0;
+};
+
+struct PackageOptions {
+  std::string package;
+  bool inspect = false;
+};
+
+/// Each verb: runs, prints its result, returns the exit code (0 done, 1 checked and failed, 3 stopped at a budget).
+int run_optimize(const CommonOptions& common, const OptimizeOptions& options);
+int run_resume(const CommonOptions& common);
+int run_inspect(const CommonOptions& common, const InspectOptions& options);
+int run_verify(const CommonOptions& common, const VerifyOptions& options);
+int run_bench_verb(const CommonOptions& common, const BenchOptions& options);
+int run_package(const CommonOptions& common, const PackageOptions& options);
+int run_doctor(const CommonOptions& common);
+
+}  // namespace kw::app
