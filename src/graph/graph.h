@@ -1,7 +1,9 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
+#include <unordered_map>
 #include <variant>
 #include <vector>
 
@@ -161,6 +163,8 @@ struct Graph {
 };
 
 std::string_view kind_name(const Node& node);
+/// "f32[8, 64] = reduce.sum{1}(%6)".
+std::string to_text(const Node& node);
 /// One line a node, readable: "%7 f32[8, 64] = reduce.sum{1}(%6)".
 std::string to_text(const Graph& graph);
 /// Every node's shape, dtype and attributes are consistent and its inputs precede it. The first fault, else "".
@@ -204,6 +208,12 @@ class GraphBuilder {
   NodeId item(NodeId recur, int index);
   void output(NodeId x);
   void state(std::string name, NodeId new_value);
+  /// A node copied from another graph, its inputs already named in this one.
+  NodeId add(Node node);
+  /// The one value that every element has, where that is known.
+  std::optional<double> uniform_value(NodeId x) const;
+  /// So far: dead nodes still there.
+  const Graph& peek() const { return graph_; }
   const Node& operator[](NodeId id) const { return graph_[id]; }
   const Shape& shape(NodeId id) const { return graph_[id].shape; }
   DType dtype(NodeId id) const { return graph_[id].dtype; }
@@ -211,10 +221,10 @@ class GraphBuilder {
   Graph take();  // dead nodes dropped, find_fault checked
 
  private:
-  NodeId push(Node node);
+  NodeId push(Attr attr, std::vector<NodeId> inputs, Shape shape = {}, DType dtype = DType::f32);
   Graph graph_;
   int32_t origin_ = -1;
-  std::vector<std::pair<uint64_t, NodeId>> index_;  // hash -> node; owner may change its form
+  std::unordered_map<std::string, NodeId> index_;  // text of a node -> the node
 };
 
 }  // namespace kw::graph

@@ -1,5 +1,7 @@
 #pragma once
 #include <cstdint>
+#include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -94,8 +96,23 @@ struct ScalarRow {
   /// Bound of the result from values and bounds of the operands, without the rounding term.
   double (*bound)(const double* v, const double* b, double result);
   double ulps;  // allowed error of an implementation, in units of the compute type's roundoff
+  bool jumps;   // discontinuous: an uncertain operand may change the result by a whole step
 };
 const ScalarRow& scalar_row(ScalarOp op);
+/// In the order of the enum.
+std::span<const ScalarRow> scalar_table();
+
+/// Brings an exact real result into `dtype`: integers truncate and wrap to their width, bool is "not zero",
+/// floats stay as they are (rounding is the bound's business).
+double to_dtype_domain(DType dtype, double value);
+/// One step's float64 value; integer division truncates. Not for `arg`.
+double scalar_value(const ScalarStep& step, double a, double b, double c);
+/// The expression's value for one element; args[i] feeds `arg` steps numbered i.
+double evaluate(const ScalarExpr& expr, std::span<const double> args);
+/// "mul(%0, sigmoid(%0))"; long parts come first: "t3 = ...; add(t3, %1)".
+std::string to_text(const ScalarExpr& expr);
+/// 1 + the largest input number that an expression reads.
+int arg_count(const ScalarExpr& expr);
 
 /// Writes expressions as code does: `ScalarBuilder b; auto x = b.arg(0, f32); b.mul(x, b.sigmoid(x)); b.take()`.
 class ScalarBuilder {
@@ -110,11 +127,15 @@ class ScalarBuilder {
   DType dtype(Value x) const { return steps_[x].dtype; }
   /// Splices `expr` in, its args bound to `args`.
   Value inline_expr(const ScalarExpr& expr, const std::vector<Value>& args);
-  ScalarExpr take();
+  /// The value named by the latest call is the expression's; steps it does not need are dropped.
+  ScalarExpr take() { return take(latest_); }
+  ScalarExpr take(Value root);
 
  private:
   Value push(ScalarStep step);  // folds constants, reuses equal steps
+  bool is_imm(Value x, double value) const;
   ScalarExpr steps_;
+  Value latest_ = -1;
 };
 
 }  // namespace kw::graph
