@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
+#include "base/result.h"
 #include "graph/graph.h"
 #include "graph/infer.h"
 
@@ -224,9 +226,7 @@ NodeId GraphBuilder::flip(NodeId x, std::vector<int> axes) {
 
 NodeId GraphBuilder::window(NodeId x, WindowAttr attr) { return attr.axes.empty() ? x : push(std::move(attr), {x}); }
 
-NodeId GraphBuilder::dilate(NodeId x, DilateAttr attr) {
-  return all_one(attr.factor) ? x : push(std::move(attr), {x});
-}
+NodeId GraphBuilder::dilate(NodeId x, DilateAttr attr) { return all_one(attr.factor) ? x : push(std::move(attr), {x}); }
 
 NodeId GraphBuilder::cat(std::vector<NodeId> xs, int axis) {
   return xs.size() == 1 ? xs[0] : push(CatAttr{axis}, std::move(xs));

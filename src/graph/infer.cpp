@@ -218,7 +218,8 @@ Inferred gathered(const Context& c, const Shape& data, const std::vector<int>& a
   if (!proper_axes(axes, rank(data))) return fault("gather axes are not sorted axes");
   const Shape& index_shape = c.in(first).shape;
   for (size_t i = first; i < c.count(); ++i) {
-    if (c.in(i).dtype != DType::i64 || c.in(i).shape != index_shape) return fault("gather indices differ or are no i64");
+    if (c.in(i).dtype != DType::i64 || c.in(i).shape != index_shape)
+      return fault("gather indices differ or are no i64");
   }
   Shape shape;
   for (int i = 0; i < rank(data); ++i) {

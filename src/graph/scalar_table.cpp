@@ -222,7 +222,11 @@ double min_of(double a, double b, double) { return std::isnan(a) || std::isnan(b
 double and_of(double a, double b, double) { return a != 0 && b != 0; }
 double or_of(double a, double b, double) { return a != 0 || b != 0; }
 
-#define KW_VALUE(expression) [](double a, double b, double c) -> double { (void)a, (void)b, (void)c; return expression; }
+#define KW_VALUE(expression)                   \
+  [](double a, double b, double c) -> double { \
+    (void)a, (void)b, (void)c;                 \
+    return expression;                         \
+  }
 
 // Roundings of one IEEE operation count 1; divisions and roots may be refined estimates; the rest is
 // libm or a polynomial. Exact operations count 0.

@@ -9,8 +9,9 @@ namespace kw::graph {
 namespace {
 
 constexpr std::array<std::string_view, std::variant_size_v<Attr>> kind_names = {
-    "input",  "param", "constant", "iota",   "cast",   "map", "reduce", "contract", "permute", "reshape", "expand", "slice",
-    "pad",    "flip",  "window",   "dilate", "cat",    "gather", "scatter", "scan",  "sort",    "recur",  "item"};
+    "input",   "param",   "constant", "iota",  "cast", "map",   "reduce", "contract",
+    "permute", "reshape", "expand",   "slice", "pad",  "flip",  "window", "dilate",
+    "cat",     "gather",  "scatter",  "scan",  "sort", "recur", "item"};
 constexpr std::string_view reduce_names[] = {"sum", "prod", "max", "min", "argmax", "argmin"};
 constexpr std::string_view scan_names[] = {"sum", "prod", "max", "min"};
 constexpr std::string_view scatter_names[] = {"set", "add", "mul", "max", "min"};
@@ -23,7 +24,8 @@ std::string list(const T& values) {
 /// Labels print as letters: 0 is a.
 std::string letters(const std::vector<int>& labels) {
   std::string text;
-  for (int label : labels) text += label < 26 && label >= 0 ? std::string(1, static_cast<char>('a' + label)) : fmt::format("<{}>", label);
+  for (int label : labels)
+    text += label < 26 && label >= 0 ? std::string(1, static_cast<char>('a' + label)) : fmt::format("<{}>", label);
   return text;
 }
 
@@ -43,7 +45,9 @@ std::string detail(const PermuteAttr& a) { return fmt::format("{{{}}}", fmt::joi
 std::string detail(const ReshapeAttr&) { return ""; }
 std::string detail(const ExpandAttr&) { return ""; }
 std::string detail(const SliceAttr& a) { return fmt::format("{{start {} step {}}}", list(a.start), list(a.step)); }
-std::string detail(const PadAttr& a) { return fmt::format("{{lo {} hi {} value {}}}", list(a.lo), list(a.hi), a.value); }
+std::string detail(const PadAttr& a) {
+  return fmt::format("{{lo {} hi {} value {}}}", list(a.lo), list(a.hi), a.value);
+}
 std::string detail(const FlipAttr& a) { return fmt::format("{{{}}}", fmt::join(a.axes, ",")); }
 std::string detail(const WindowAttr& a) {
   return fmt::format("{{axes {} size {} stride {} dilation {}}}", list(a.axes), list(a.size), list(a.stride),
@@ -93,7 +97,8 @@ std::string to_text(const Graph& graph) {
     if (node.is<RecurAttr>()) text += indented(to_text(*node.as<RecurAttr>().body));
   }
   for (const OutputInfo& out : graph.outputs) {
-    text += out.is_state ? fmt::format("state {} = %{}\n", out.state_name, out.node) : fmt::format("output %{}\n", out.node);
+    text += out.is_state ? fmt::format("state {} = %{}\n", out.state_name, out.node)
+                         : fmt::format("output %{}\n", out.node);
   }
   return text;
 }
