@@ -1,0 +1,24 @@
+#pragma once
+#include <memory>
+#include <string>
+
+#include "base/file.h"
+#include "base/result.h"
+#include "module/program.h"
+#include "module/zip.h"
+
+namespace kw::module {
+
+/// A `.pt2` archive's place in memory.
+struct OpenArchive {
+  std::shared_ptr<MappedFile> file;
+  ZipArchive zip;
+  std::string root;   // common folder of all members, with its slash
+  std::string model;  // name of the program in it
+};
+
+/// Reads parameters, buffers and constants: raw blobs with a JSON config (torch 2.9 on) or pickles (2.8).
+/// fails: pt2.schema, pt2.truncated, pt2.hostile, pt2.dtype
+Result<WeightTable> read_weights(const OpenArchive& archive);
+
+}  // namespace kw::module
