@@ -7,8 +7,7 @@
 namespace kw::kernel::emit {
 
 /// A tile function as source text: loops bound to unroll expanded, register arrays as separate variables.
-/// A fault of the function (spec.h) is a bug.
+/// The function must be without fault (spec.h): a bug otherwise.
 std::string emit(const tile::Function& function, const Dialect& dialect);
-std::string emit_expr(const tile::Expr& expr, const Dialect& dialect);
 
 }  // namespace kw::kernel::emit
