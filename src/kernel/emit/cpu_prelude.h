@@ -85,12 +85,12 @@ KW_UNALIGNED(kw_u16v, uint16_t);
 // What belongs to a vector or scalar type: its element, its integer twin, its mask, its lanes.
 template <class V>
 struct KwTraits;
-#define KW_TRAITS(V, E, I, M, N) \
-  template <>                    \
-  struct KwTraits<V> {           \
-    typedef E Element;           \
-    typedef I Int;               \
-    typedef M Mask;              \
+#define KW_TRAITS(V, E, I, M, N)    \
+  template <>                       \
+  struct KwTraits<V> {              \
+    typedef E Element;              \
+    typedef I Int;                  \
+    typedef M Mask;                 \
     static constexpr int lanes = N; \
   }
 KW_TRAITS(float, float, int32_t, bool, 1);
@@ -350,13 +350,13 @@ KW_INLINE void kw_scatterv(T* p, V v, int64_t stride) {
 }
 
 // ---- Shuffles and horizontal reductions ----------------------------------------------------------------------------
-#define KW_ROT16(x, k)                                                                                                \
-  __builtin_shufflevector(x, x, (0 + k) % 16, (1 + k) % 16, (2 + k) % 16, (3 + k) % 16, (4 + k) % 16, (5 + k) % 16,    \
-                          (6 + k) % 16, (7 + k) % 16, (8 + k) % 16, (9 + k) % 16, (10 + k) % 16, (11 + k) % 16,        \
+#define KW_ROT16(x, k)                                                                                              \
+  __builtin_shufflevector(x, x, (0 + k) % 16, (1 + k) % 16, (2 + k) % 16, (3 + k) % 16, (4 + k) % 16, (5 + k) % 16, \
+                          (6 + k) % 16, (7 + k) % 16, (8 + k) % 16, (9 + k) % 16, (10 + k) % 16, (11 + k) % 16,     \
                           (12 + k) % 16, (13 + k) % 16, (14 + k) % 16, (15 + k) % 16)
-#define KW_ROT8(x, k)                                                                                              \
-  __builtin_shufflevector(x, x, (0 + k) % 8, (1 + k) % 8, (2 + k) % 8, (3 + k) % 8, (4 + k) % 8, (5 + k) % 8, (6 + k) % 8, \
-                          (7 + k) % 8)
+#define KW_ROT8(x, k)                                                                                         \
+  __builtin_shufflevector(x, x, (0 + k) % 8, (1 + k) % 8, (2 + k) % 8, (3 + k) % 8, (4 + k) % 8, (5 + k) % 8, \
+                          (6 + k) % 8, (7 + k) % 8)
 #define KW_ROT4(x, k) __builtin_shufflevector(x, x, (0 + k) % 4, (1 + k) % 4, (2 + k) % 4, (3 + k) % 4)
 #define KW_ROT2(x, k) __builtin_shufflevector(x, x, (0 + k) % 2, (1 + k) % 2)
 /// The lanes combined pairwise by op(V, V); every lane of the running value then holds the result.
@@ -389,11 +389,11 @@ KW_INLINE typename KwTraits<V>::Element kw_across(V x, Op op) {
 #undef KW_ROT2
 
 // ---- Rounding, roots, max and min ----------------------------------------------------------------------------------
-#define KW_LANEWISE(V, NAME, CALL)                              \
-  KW_INLINE V NAME(V x) {                                       \
-    V r;                                                        \
+#define KW_LANEWISE(V, NAME, CALL)                                  \
+  KW_INLINE V NAME(V x) {                                           \
+    V r;                                                            \
     for (int i = 0; i < KwTraits<V>::lanes; ++i) r[i] = CALL(x[i]); \
-    return r;                                                   \
+    return r;                                                       \
   }
 KW_INLINE float kw_floor(float x) { return __builtin_floorf(x); }
 KW_INLINE float kw_ceil(float x) { return __builtin_ceilf(x); }
@@ -406,10 +406,10 @@ KW_INLINE double kw_trunc(double x) { return __builtin_trunc(x); }
 KW_INLINE double kw_round(double x) { return __builtin_rint(x); }
 KW_INLINE double kw_sqrt(double x) { return __builtin_sqrt(x); }
 #if defined(KW_ISA_AVX512)
-#define KW_ROUNDING(NAME, IMM)                                                                                       \
-  KW_INLINE kw_f32v NAME(kw_f32v x) {                                                                                \
-    return kw_f32v(__builtin_ia32_rndscaleps_mask(x, IMM, x, (unsigned short)-1, 4));                                \
-  }                                                                                                                  \
+#define KW_ROUNDING(NAME, IMM)                                                        \
+  KW_INLINE kw_f32v NAME(kw_f32v x) {                                                 \
+    return kw_f32v(__builtin_ia32_rndscaleps_mask(x, IMM, x, (unsigned short)-1, 4)); \
+  }                                                                                   \
   KW_INLINE kw_f64v NAME(kw_f64v x) { return kw_f64v(__builtin_ia32_rndscalepd_mask(x, IMM, x, (unsigned char)-1, 4)); }
 #if defined(__clang__)
 KW_INLINE kw_f32v kw_sqrt(kw_f32v x) { return __builtin_ia32_sqrtps512(x, 4); }
@@ -419,8 +419,8 @@ KW_INLINE kw_f32v kw_sqrt(kw_f32v x) { return kw_f32v(__builtin_ia32_sqrtps512_m
 KW_INLINE kw_f64v kw_sqrt(kw_f64v x) { return kw_f64v(__builtin_ia32_sqrtpd512_mask(x, x, (unsigned char)-1, 4)); }
 #endif
 #elif defined(KW_ISA_AVX2)
-#define KW_ROUNDING(NAME, IMM)                                                          \
-  KW_INLINE kw_f32v NAME(kw_f32v x) { return __builtin_ia32_roundps256(x, IMM); }       \
+#define KW_ROUNDING(NAME, IMM)                                                    \
+  KW_INLINE kw_f32v NAME(kw_f32v x) { return __builtin_ia32_roundps256(x, IMM); } \
   KW_INLINE kw_f64v NAME(kw_f64v x) { return __builtin_ia32_roundpd256(x, IMM); }
 KW_INLINE kw_f32v kw_sqrt(kw_f32v x) { return __builtin_ia32_sqrtps256(x); }
 KW_INLINE kw_f64v kw_sqrt(kw_f64v x) { return __builtin_ia32_sqrtpd256(x); }
@@ -435,21 +435,33 @@ KW_ROUNDING(kw_ceil, 10)
 KW_ROUNDING(kw_trunc, 11)
 #undef KW_ROUNDING
 
-#define KW_UNARY(NAME, EXPR)                                \
-  KW_INLINE float NAME(float x) { typedef float V; return EXPR; }     \
-  KW_INLINE kw_f32v NAME(kw_f32v x) { typedef kw_f32v V; return EXPR; } \
-  KW_INLINE double NAME(double x) { typedef double V; return EXPR; }   \
-  KW_INLINE kw_f64v NAME(kw_f64v x) { typedef kw_f64v V; return EXPR; }
-#define KW_BINARY(NAME, EXPR)                                          \
-  KW_INLINE float NAME(float a, float b) { return EXPR; }              \
-  KW_INLINE kw_f32v NAME(kw_f32v a, kw_f32v b) { return EXPR; }        \
-  KW_INLINE double NAME(double a, double b) { return EXPR; }           \
+#define KW_UNARY(NAME, EXPR)          \
+  KW_INLINE float NAME(float x) {     \
+    typedef float V;                  \
+    return EXPR;                      \
+  }                                   \
+  KW_INLINE kw_f32v NAME(kw_f32v x) { \
+    typedef kw_f32v V;                \
+    return EXPR;                      \
+  }                                   \
+  KW_INLINE double NAME(double x) {   \
+    typedef double V;                 \
+    return EXPR;                      \
+  }                                   \
+  KW_INLINE kw_f64v NAME(kw_f64v x) { \
+    typedef kw_f64v V;                \
+    return EXPR;                      \
+  }
+#define KW_BINARY(NAME, EXPR)                                   \
+  KW_INLINE float NAME(float a, float b) { return EXPR; }       \
+  KW_INLINE kw_f32v NAME(kw_f32v a, kw_f32v b) { return EXPR; } \
+  KW_INLINE double NAME(double a, double b) { return EXPR; }    \
   KW_INLINE kw_f64v NAME(kw_f64v a, kw_f64v b) { return EXPR; }
-#define KW_BINARY_INT(NAME, EXPR)                                      \
-  KW_INLINE int32_t NAME(int32_t a, int32_t b) { return EXPR; }        \
-  KW_INLINE int64_t NAME(int64_t a, int64_t b) { return EXPR; }        \
-  KW_INLINE kw_i32v NAME(kw_i32v a, kw_i32v b) { return EXPR; }        \
-  KW_INLINE kw_i64v NAME(kw_i64v a, kw_i64v b) { return EXPR; }        \
+#define KW_BINARY_INT(NAME, EXPR)                               \
+  KW_INLINE int32_t NAME(int32_t a, int32_t b) { return EXPR; } \
+  KW_INLINE int64_t NAME(int64_t a, int64_t b) { return EXPR; } \
+  KW_INLINE kw_i32v NAME(kw_i32v a, kw_i32v b) { return EXPR; } \
+  KW_INLINE kw_i64v NAME(kw_i64v a, kw_i64v b) { return EXPR; } \
   KW_INLINE kw_i64w NAME(kw_i64w a, kw_i64w b) { return EXPR; }
 KW_BINARY(kw_max, kw_select((a > b) | (a != a), a, b))  // NaN wins, as in torch.maximum
 KW_BINARY(kw_min, kw_select((a < b) | (a != a), a, b))
@@ -522,10 +534,10 @@ template <class V>
 KW_INLINE typename KwTraits<V>::Element kw_hmin(V x) {
   return kw_across(x, [](V a, V b) { return kw_min(a, b); });
 }
-#define KW_REDUCERS(V)                                                          \
-  KW_INLINE KwTraits<V>::Element kw_reduce_sum(V x) { return kw_hsum(x); }      \
-  KW_INLINE KwTraits<V>::Element kw_reduce_prod(V x) { return kw_hprod(x); }    \
-  KW_INLINE KwTraits<V>::Element kw_reduce_max(V x) { return kw_hmax(x); }      \
+#define KW_REDUCERS(V)                                                       \
+  KW_INLINE KwTraits<V>::Element kw_reduce_sum(V x) { return kw_hsum(x); }   \
+  KW_INLINE KwTraits<V>::Element kw_reduce_prod(V x) { return kw_hprod(x); } \
+  KW_INLINE KwTraits<V>::Element kw_reduce_max(V x) { return kw_hmax(x); }   \
   KW_INLINE KwTraits<V>::Element kw_reduce_min(V x) { return kw_hmin(x); }
 KW_REDUCERS(kw_f32v)
 KW_REDUCERS(kw_f64v)
@@ -534,27 +546,39 @@ KW_REDUCERS(kw_i64v)
 #undef KW_REDUCERS
 
 // ---- The names that the emitter prints: the vector type as a suffix -----------------------------------------------
-#define KW_NAMED(V)                                                                                              \
-  KW_INLINE kw_##V kw_splat_##V(KwTraits<kw_##V>::Element s) { return kw_splat<kw_##V>(s); }                     \
-  template <class T>                                                                                             \
-  KW_INLINE kw_##V kw_convert_##V(T x) { return kw_convert<kw_##V>(x); }
+#define KW_NAMED(V)                                                                          \
+  KW_INLINE kw_##V kw_splat_##V(KwTraits<kw_##V>::Element s) { return kw_splat<kw_##V>(s); } \
+  template <class T>                                                                         \
+  KW_INLINE kw_##V kw_convert_##V(T x) {                                                     \
+    return kw_convert<kw_##V>(x);                                                            \
+  }
 KW_NAMED(f32v)
 KW_NAMED(f64v)
 KW_NAMED(i32v)
 KW_NAMED(i64v)
 #undef KW_NAMED
-KW_INLINE kw_i32v kw_ramp_i32v(int64_t first) { return kw_iota<kw_i32v>() + kw_splat<kw_i32v>(static_cast<int32_t>(first)); }
+KW_INLINE kw_i32v kw_ramp_i32v(int64_t first) {
+  return kw_iota<kw_i32v>() + kw_splat<kw_i32v>(static_cast<int32_t>(first));
+}
 KW_INLINE kw_i64v kw_ramp_i64v(int64_t first) { return kw_iota<kw_i64v>() + kw_splat<kw_i64v>(first); }
 template <class T>
-KW_INLINE kw_f32v kw_load_f32v(const T* p) { return kw_loadv(p); }
+KW_INLINE kw_f32v kw_load_f32v(const T* p) {
+  return kw_loadv(p);
+}
 template <class T>
-KW_INLINE void kw_store_f32v(T* p, kw_f32v v) { kw_storev(p, v); }
+KW_INLINE void kw_store_f32v(T* p, kw_f32v v) {
+  kw_storev(p, v);
+}
 KW_INLINE kw_f64v kw_load_f64v(const double* p) { return kw_loadv(p); }
 KW_INLINE void kw_store_f64v(double* p, kw_f64v v) { kw_storev(p, v); }
 template <class T>
-KW_INLINE kw_i32v kw_load_i32v(const T* p) { return kw_loadv(p); }
+KW_INLINE kw_i32v kw_load_i32v(const T* p) {
+  return kw_loadv(p);
+}
 template <class T>
-KW_INLINE void kw_store_i32v(T* p, kw_i32v v) { kw_storev(p, v); }
+KW_INLINE void kw_store_i32v(T* p, kw_i32v v) {
+  kw_storev(p, v);
+}
 KW_INLINE kw_i64v kw_load_i64v(const int64_t* p) { return *(const kw_i64v_u*)p; }
 KW_INLINE void kw_store_i64v(int64_t* p, kw_i64v v) { *(kw_i64v_u*)p = v; }
 typedef uint8_t kw_u8h __attribute__((vector_size(KW_LANES_F64)));
@@ -570,10 +594,14 @@ KW_INLINE void kw_store_mask64v(unsigned char* p, kw_i64v m) {
   memcpy(p, &b, sizeof(b));
 }
 template <class T>
-KW_INLINE kw_f32v kw_gather_f32v(const T* p, int64_t stride) { return kw_gatherv(p, stride); }
+KW_INLINE kw_f32v kw_gather_f32v(const T* p, int64_t stride) {
+  return kw_gatherv(p, stride);
+}
 KW_INLINE kw_f64v kw_gather_f64v(const double* p, int64_t stride) { return kw_gatherv(p, stride); }
 template <class T>
-KW_INLINE kw_i32v kw_gather_i32v(const T* p, int64_t stride) { return kw_gatherv(p, stride); }
+KW_INLINE kw_i32v kw_gather_i32v(const T* p, int64_t stride) {
+  return kw_gatherv(p, stride);
+}
 KW_INLINE kw_i64v kw_gather_i64v(const int64_t* p, int64_t stride) {
   kw_i64v v;
   for (int i = 0; i < KW_LANES_F64; ++i) v[i] = p[i * stride];
@@ -764,7 +792,7 @@ KW_INLINE V log_base(V x, float k1, float k2, float l1, float l2) {
 }
 template <class V>
 KW_INLINE V log2(V x) {
-  return log_base(x, 1.44140625f, 1.28863498e-3f, 1.0f, 0.0f);
+  return log_base(x, 1.44140625f, 1.28879089e-3f, 1.0f, 0.0f);
 }
 template <class V>
 KW_INLINE V log10(V x) {
@@ -1016,13 +1044,13 @@ KW_INLINE V pow(V x, V y) {
 
 }  // namespace kwm
 
-#define KW_MATH(NAME)                                                              \
-  KW_INLINE float kw_##NAME(float x) { return kwm::NAME(x); }                      \
-  KW_INLINE kw_f32v kw_##NAME(kw_f32v x) { return kwm::NAME(x); }                  \
-  KW_INLINE double kw_##NAME(double x) { return __builtin_##NAME(x); }             \
-  KW_NOINLINE kw_f64v kw_##NAME(kw_f64v x) {                                       \
-    for (int i = 0; i < KW_LANES_F64; ++i) x[i] = __builtin_##NAME(x[i]);          \
-    return x;                                                                      \
+#define KW_MATH(NAME)                                                     \
+  KW_INLINE float kw_##NAME(float x) { return kwm::NAME(x); }             \
+  KW_INLINE kw_f32v kw_##NAME(kw_f32v x) { return kwm::NAME(x); }         \
+  KW_INLINE double kw_##NAME(double x) { return __builtin_##NAME(x); }    \
+  KW_NOINLINE kw_f64v kw_##NAME(kw_f64v x) {                              \
+    for (int i = 0; i < KW_LANES_F64; ++i) x[i] = __builtin_##NAME(x[i]); \
+    return x;                                                             \
   }
 KW_MATH(exp)
 KW_MATH(exp2)
@@ -1081,10 +1109,10 @@ KW_INLINE float kw_floor_div(float a, float b) { return kw_floor_div_real(a, b);
 KW_INLINE double kw_floor_div(double a, double b) { return kw_floor_div_real(a, b); }
 KW_INLINE int32_t kw_floor_div(int32_t a, int32_t b) { return kw_div_floor(a, b); }
 KW_INLINE int64_t kw_floor_div(int64_t a, int64_t b) { return kw_div_floor(a, b); }
-#define KW_PAIR(V, NAME)                                                          \
-  KW_NOINLINE V NAME(V a, V b) {                                                  \
-    for (int i = 0; i < KwTraits<V>::lanes; ++i) a[i] = NAME(a[i], b[i]);         \
-    return a;                                                                     \
+#define KW_PAIR(V, NAME)                                                  \
+  KW_NOINLINE V NAME(V a, V b) {                                          \
+    for (int i = 0; i < KwTraits<V>::lanes; ++i) a[i] = NAME(a[i], b[i]); \
+    return a;                                                             \
   }
 #define KW_PAIRS(NAME) KW_PAIR(kw_f32v, NAME) KW_PAIR(kw_f64v, NAME) KW_PAIR(kw_i32v, NAME) KW_PAIR(kw_i64w, NAME)
 KW_PAIRS(kw_fmod)
