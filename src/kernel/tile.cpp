@@ -240,10 +240,10 @@ Expr splat(Expr a, int lanes) {
   return raw(std::move(node));
 }
 
-Expr ramp(Expr a, int lanes) {
+Expr ramp(Expr a, Type type) {
   ExprNode node;
   node.op = Op::ramp;
-  node.type = {a.type().dtype, lanes};
+  node.type = type;
   node.args = {std::move(a)};
   return raw(std::move(node));
 }

@@ -49,7 +49,7 @@ enum class Op : uint8_t {
   select,  // args: condition, then, else; a scalar condition evaluates one side only
   cast,
   splat,  // scalar to vector
-  ramp,   // scalar integer x to the vector x, x+1, ...
+  ramp,   // scalar i64 x to the integer vector x, x+1, ...
   call,   // name is a row of the dialect's function table ("exp", "tanh", "floor_div", ...)
   load,   // name is an array; args: indices (one flat index for global arrays); contiguous when a vector
   gather  // name is a global array; args: scalar base index, lane stride: lanes base + lane * stride
@@ -110,7 +110,7 @@ Expr unary(Op op, Expr a);
 Expr select(Expr condition, Expr a, Expr b);
 Expr cast(Expr a, DType dtype);
 Expr splat(Expr a, int lanes);
-Expr ramp(Expr a, int lanes);
+Expr ramp(Expr a, Type type);
 Expr call(std::string name, Type type, std::vector<Expr> args);
 /// Element(s) of an array; f16 and bf16 arrive as f32.
 Expr load(std::string array, DType stored, std::vector<Expr> indices, int lanes = 1);

@@ -167,6 +167,9 @@ std::string ExprPrinter::print(const Expr& expr) const {
     case Op::cast:
       return conversion(e);
     case Op::splat:
+      if (e.type.dtype == DType::boolean)
+        return fmt::format("{}({} ? -1 : 0)", function_name(dialect_, wide_masks_ ? "splat_i64v" : "splat_i32v"),
+                           print(e.args[0]));
       return fmt::format("{}({}({}))", function_name(dialect_, "splat_" + vector_suffix(e.type.dtype)),
                          dialect_.scalar_types.at(e.type.dtype), print(e.args[0]));
     case Op::ramp:

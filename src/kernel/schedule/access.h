@@ -7,6 +7,7 @@
 
 #include "graph/graph.h"
 #include "kernel/schedule/family.h"
+#include "kernel/schedule/scalar_code.h"
 #include "kernel/tile.h"
 
 /// Index machinery shared by all families: the value of a node at symbolic coordinates, with views walked down to the
@@ -44,7 +45,7 @@ class ValueReader {
   /// Reads become vectors of `lanes` elements: those at lane_var, lane_var + 1, ... (scalar where the value does not
   /// change along it; they are splat when combined).
   void vectorise(std::string lane_var, int lanes);
-  void scalar() { lanes_ = 1; }
+  void scalar();
   /// Prefix of the Lets' names, unique in a function.
   void set_prefix(std::string prefix) { prefix_ = std::move(prefix); }
   /// Statements that compute the value are appended to `out`; equal reads in one block are shared until forget().
@@ -65,14 +66,18 @@ class ValueReader {
     int lanes;
     tile::Expr value;
   };
+  using Branch = std::function<tile::Expr(tile::Block& block)>;
   tile::Expr compute(graph::NodeId id, const Coords& at, tile::Block& out);
   tile::Expr from_buffer(graph::NodeId id, const Coords& at);
+  tile::Expr iota_value(const tile::Expr& at);
   tile::Expr map_value(const graph::Node& node, const Coords& at, tile::Block& out);
   tile::Expr guarded(tile::Expr valid, graph::NodeId input, const Coords& at, double otherwise, DType dtype,
                      tile::Block& out);
+  tile::Expr one_of(const tile::Expr& condition, const Branch& then, const Branch& otherwise, tile::Block& out);
   tile::Expr gathered(const graph::Node& node, const Coords& at, tile::Block& out);
   tile::Expr cat_value(const graph::Node& node, const Coords& at, tile::Block& out);
   tile::Expr name_it(tile::Expr value, tile::Block& out);
+  bool has_vector_form(DType stored) const;
 
   const graph::Graph& graph_;
   const Piece& piece_;
@@ -80,6 +85,8 @@ class ValueReader {
   std::map<graph::NodeId, std::string> arrays_;
   std::vector<tile::Expr> undecided_;
   std::vector<Seen> seen_;
+  ScalarCoder coder_;
+  tile::Block* out_ = nullptr;  // of the read in progress
   std::string prefix_ = "t";
   std::string lane_var_;
   int lanes_ = 1;
@@ -92,9 +99,13 @@ class ValueReader {
 std::vector<tile::Param> kernel_params(const graph::Graph& graph, const ValueReader& reader,
                                        const std::vector<graph::NodeId>& outputs);
 std::vector<Arg> launch_args(const std::vector<tile::Param>& params);
-/// The type that a node's value has in registers.
-DType compute_dtype(DType dtype);
-/// Lanes of a vector in which all of the piece's values can be held, or 1 when dtypes do not allow one.
+/// Which machine vectors can hold all of a piece's values: those of f32 (f32, f16, bf16, i32, boolean; i64 where
+/// narrow_integers), those of f64 (f64, i64, boolean), or none.
+enum class LaneClass : uint8_t { none, f32, f64 };
+LaneClass lane_class(const graph::Graph& graph, const Piece& piece);
+/// Lanes of that class on this machine, 1 for none.
 int vector_lanes(const graph::Graph& graph, const Piece& piece, const Facts& facts);
+/// All i64 values of the piece come from iotas and constants and are small: i32 lanes can hold them.
+bool narrow_integers(const graph::Graph& graph, const Piece& piece);
 
 }  // namespace kw::kernel::schedule
