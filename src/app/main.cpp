@@ -38,7 +38,8 @@ void add_optimize(CLI::App& verb, OptimizeOptions& o) {
   verb.add_option("--mode", o.mode, "train or eval (KernelBench-style files default to train)")->check(kModes);
   verb.add_option("--accuracy", o.accuracy, "Accuracy class to reach")->check(kAccuracies);
   verb.add_option("--time", o.time_s, "Wall clock for the whole run [s]")->check(kPositive);
-  verb.add_option("--threads", o.threads, "Threads of kernels and baselines (0: all cores)")->check(CLI::Range(0, 1024));
+  verb.add_option("--threads", o.threads, "Threads of kernels and baselines (0: all cores)")
+      ->check(CLI::Range(0, 1024));
   verb.add_flag("--no-bench", o.no_bench, "Skip the baselines; the package is then not compared");
 }
 
@@ -60,7 +61,8 @@ void add_verify(CLI::App& verb, VerifyOptions& o) {
 void add_bench(CLI::App& verb, BenchOptions& o) {
   verb.add_option("package", o.package, "A package")->required();
   verb.add_option("--time", o.time_s, "Wall clock [s]")->check(kPositive);
-  verb.add_option("--threads", o.threads, "Threads of kernels and baselines (0: all cores)")->check(CLI::Range(0, 1024));
+  verb.add_option("--threads", o.threads, "Threads of kernels and baselines (0: all cores)")
+      ->check(CLI::Range(0, 1024));
 }
 
 void add_package(CLI::App& verb, PackageOptions& o) {
@@ -93,7 +95,8 @@ int guarded(const CommonOptions& common, const std::function<int()>& body) {
   } catch (const std::bad_alloc&) {
     report_failure(common, {"memory", "out of memory", "use smaller shapes, or a machine with more memory"});
   } catch (const std::exception& error) {
-    report_failure(common, {"bug", std::string("internal error: ") + error.what(), "please report this with the module"});
+    report_failure(common,
+                   {"bug", std::string("internal error: ") + error.what(), "please report this with the module"});
   }
   return kCouldNotRun;
 }
@@ -118,11 +121,13 @@ int run(int argc, char** argv) {
     return sub;
   };
   add_optimize(*verb("optimize", "Write, verify, time and pack kernels for a module",
-                     [&] { return run_optimize(common, optimize); }), optimize);
+                     [&] { return run_optimize(common, optimize); }),
+               optimize);
   add_inspect(*verb("inspect", "Print what was understood of a module", [&] { return run_inspect(common, inspect); }),
               inspect);
   add_verify(*verb("verify", "Judge a package's or a candidate's kernels anew, with new seeds",
-                   [&] { return run_verify(common, verify); }), verify);
+                   [&] { return run_verify(common, verify); }),
+             verify);
   add_bench(*verb("bench", "Time a package against every baseline", [&] { return run_bench_verb(common, bench); }),
             bench);
   add_package(*verb("package", "Look into a package", [&] { return run_package(common, package); }), package);

@@ -11,8 +11,8 @@ struct CommonOptions {
   int verbose = 0;
   std::string color = "auto";  // auto | always | never
   bool no_progress = false;
-  uint64_t seed = 0;           // 0: from the operating system's entropy
-  int jobs = 0;                // 0: usable cores
+  uint64_t seed = 0;  // 0: from the operating system's entropy
+  int jobs = 0;       // 0: usable cores
   bool offline = false;
 };
 
@@ -20,23 +20,23 @@ struct OptimizeOptions {
   std::string source;
   std::string target = "cpu";
   std::string out;
-  std::string mode = "auto";          // train | eval | auto
+  std::string mode = "auto";  // train | eval | auto
   std::string accuracy = "framework";
-  double time_s = 75;                 // wall clock for the whole run
-  int threads = 0;                    // 0: usable cores
-  bool no_bench = false;              // skip the baselines; timing is then null
-  std::string resume;                 // id of the run to go on with
+  double time_s = 75;     // wall clock for the whole run
+  int threads = 0;        // 0: usable cores
+  bool no_bench = false;  // skip the baselines; timing is then null
+  std::string resume;     // id of the run to go on with
 };
 
 struct InspectOptions {
   std::string source;
   std::string mode = "auto";
-  std::string suite;                  // "kernelbench": source is a checkout
+  std::string suite;  // "kernelbench": source is a checkout
 };
 
 struct VerifyOptions {
-  std::string package;                // .kw, or a module with --candidate
-  std::string candidate;              // folder with kernel.cpp and plan.json
+  std::string package;    // .kw, or a module with --candidate
+  std::string candidate;  // folder with kernel.cpp and plan.json
   std::string mode = "auto";
   std::string accuracy = "framework";
   bool quick = false;

@@ -70,8 +70,11 @@ std::string Output::red(std::string_view text) const { return styled("31", text)
 void report_failure(const CommonOptions& common, const Failure& failure) {
   std::fprintf(stderr, "error: %s\n", failure.message.c_str());
   if (!failure.hint.empty()) std::fprintf(stderr, "hint: %s\n", failure.hint.c_str());
-  Output(common).object(
-      {{"type", "error"}, {"schema_version", 1}, {"id", failure.id}, {"message", failure.message}, {"hint", failure.hint}});
+  Output(common).object({{"type", "error"},
+                         {"schema_version", 1},
+                         {"id", failure.id},
+                         {"message", failure.message},
+                         {"hint", failure.hint}});
 }
 
 std::string table_text(const std::vector<std::vector<std::string>>& rows) {

@@ -1,0 +1,244 @@
+#include <fmt/format.h>
+
+#include <chrono>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "app/output.h"
+#include "app/result.h"
+#include "app/workspace.h"
+#include "author/search/search.h"
+#include "base/parallel.h"
+#include "base/process.h"
+#include "bench/bench.h"
+#include "graph/analysis.h"
+#include "judge/oracle.h"
+#include "package/pack.h"
+#include "swarm/swarm.h"
+
+namespace kw::app {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using nlohmann::json;
+
+/// Shares of the wall clock, after the export: what is left goes to the baselines.
+constexpr double kSearchShare = 0.30, kJudgeShare = 0.25;
+
+json options_json(const OptimizeOptions& o) {
+  return {{"source", std::filesystem::absolute(o.source).string()},
+          {"target", o.target},
+          {"out", o.out},
+          {"mode", o.mode},
+          {"accuracy", o.accuracy},
+          {"time_s", o.time_s},
+          {"threads", o.threads},
+          {"no_bench", o.no_bench}};
+}
+
+OptimizeOptions options_from(const store::RunRow& row) {
+  const json o = json::parse(row.options_json, nullptr, false);
+  if (o.is_discarded()) throw UserError({"store.corrupt", "the stored run cannot be read", "run `optimize` again"});
+  return {.source = o.value("source", ""),
+          .target = o.value("target", "cpu"),
+          .out = o.value("out", ""),
+          .mode = o.value("mode", "auto"),
+          .accuracy = o.value("accuracy", "framework"),
+          .time_s = o.value("time_s", 75.0),
+          .threads = o.value("threads", 0),
+          .no_bench = o.value("no_bench", false),
+          .resume = row.id};
+}
+
+/// One optimize run, step by step; each step reads what the one before left.
+class OptimizeRun {
+ public:
+  OptimizeRun(const CommonOptions& common, const OptimizeOptions& options)
+      : common_(common), options_(options), out_(common), started_(Clock::now()) {}
+
+  int run() {
+    import();
+    target_ = open_target(options_.target, options_.threads);
+    begin_record();
+    find_kernels();
+    if (swarm_.best) {
+      add_variants();
+      compare();
+      decide();
+      pack(options_.out);
+    }
+    return finish();
+  }
+
+ private:
+  double elapsed_s() const { return std::chrono::duration<double>(Clock::now() - started_).count(); }
+  double left_s() const { return std::max(1.0, options_.time_s - elapsed_s()); }
+
+  void say(const std::string& what) {
+    out_.progress(fmt::format("[{:3.0f} s of {:.0f}] {}", elapsed_s(), options_.time_s, what), true);
+    if (interrupted()) throw UserError({"interrupted", "interrupted", "`kernelwright resume` goes on from here"});
+  }
+
+  void import() {
+    say("exporting " + options_.source);
+    imported_ = import_source(options_.source, options_.mode, common_);
+    result_.problem = problem().name;
+    result_.target = options_.target;
+    if (options_.out.empty()) options_.out = problem().name + ".kw";
+    package::check_writable(options_.out).value_or_throw();
+  }
+
+  /// The source may be relative: a resumed run starts elsewhere.
+  void begin_record() {
+    store_ = open_store();
+    if (!options_.resume.empty()) {
+      run_ = options_.resume;
+      return;
+    }
+    run_ = store_
+               ->start_run({.problem = problem().name,
+                            .source = options_.source,
+                            .target = options_.target,
+                            .options_json = options_json(options_).dump()})
+               .value_or_throw();
+  }
+
+  void find_kernels() {
+    const double work_s = left_s();
+    author::SearchAuthor search(*target_, store_.get(),
+                                {.progress = [this](const std::string& s) { say("search: " + s); }});
+    bench::PythonOracle oracle(bench_source());
+    judging_ = {
+        .run = run_,
+        .author_s = kSearchShare * work_s,
+        .judge_s = kJudgeShare * work_s,
+        .judge = {.accuracy = accuracy_from_name(options_.accuracy).value(), .seed = common_.seed, .oracle = &oracle},
+        .progress = [this](const std::string& s) { say(s); }};
+    swarm_ = std::move(swarm::run_swarm(problem(), {&search}, *target_, *store_, judging_).value_or_throw());
+    judging_.judge.oracle = nullptr;
+    result_.attempts = swarm_.attempts;
+    result_.accuracy = swarm_.verdict.accuracy;
+  }
+
+  /// Kernels for narrower machines, each judged on this one; what fails is left out.
+  void add_variants() {
+    variants_.push_back(*swarm_.best);
+    for (const std::string& isa : target::narrower_isas(target_->facts().isa)) {
+      say("writing the " + isa + " variant");
+      auto variant = author::variant_for_isa(problem(), target_->facts(), isa);
+      if (!variant.ok()) continue;
+      auto verdict = swarm::judge_attempt(problem(), *variant, *target_, *store_, judging_).value_or_throw();
+      ++result_.attempts;
+      if (verdict.outcome == judge::Outcome::verified) variants_.push_back(std::move(*variant));
+    }
+  }
+
+  void pack(const std::string& path) {
+    package::PackRequest request{.problem = &problem(),
+                                 .variants = variants_,
+                                 .target = target_.get(),
+                                 .verdict = result_.verdict,
+                                 .threads = target_->facts().threads,
+                                 .certificate = judge::certificate_json(problem(), *swarm_.best, swarm_.verdict),
+                                 .result_json = to_json(result_).dump()};
+    package::pack(request, path).value_or_throw();
+    result_.package = path;
+  }
+
+  void compare() {
+    result_.verdict = "verified";
+    result_.predicted_s = graph::roofline_s(graph::count_work(problem().graph), target_->facts().flops_per_s,
+                                            target_->facts().bytes_per_s);
+    if (options_.no_bench) return;
+    TempDir folder;
+    const std::string path = (folder.path() / "candidate.kw").string();
+    pack(path);
+    say("timing against the baselines");
+    bench::BenchRequest request = bench_source();
+    request.package = path;
+    request.time_s = std::max(20.0, left_s());
+    request.roofline_s = result_.predicted_s;
+    request.progress = [this](const std::string& s) { say(s); };
+    auto timing = bench::run_bench(request);
+    if (timing.ok())
+      result_.timing = std::move(*timing);
+    else
+      result_.reason = "the baselines could not be timed: " + timing.failure().message;
+  }
+
+  bench::BenchRequest bench_source() const {
+    return {.source = options_.source,
+            .mode = problem().mode == graph::Mode::train ? "train" : "eval",
+            .folder = imported_.folder->path().string(),
+            .threads = target_->facts().threads,
+            .seed = common_.seed};
+  }
+
+  void decide() {
+    result_.notes = swarm_.best->notes;
+    if (!result_.timing) return;
+    const bench::Timing& timing = *result_.timing;
+    const bench::Comparison* best = headline(timing);
+    if (best != nullptr && timing.plausible && best->verdict == bench::TimingVerdict::faster) {
+      const bool algebra = std::any_of(result_.notes.begin(), result_.notes.end(),
+                                       [](const std::string& n) { return n.starts_with("algebra"); });
+      result_.gain = algebra ? "algebra" : "kernels";
+      return;
+    }
+    result_.verdict = "fallback";
+    if (best == nullptr)
+      result_.reason = "no baseline could be timed, so the original stays";
+    else if (!timing.plausible)
+      result_.reason = "the time is below what the machine can do, so the original stays";
+    else
+      result_.reason =
+          fmt::format("the kernels are verified but do not beat {}, so the original stays", best->baseline);
+  }
+
+  int finish() {
+    if (!swarm_.best) {
+      const bool rejected = swarm_.verdict.outcome == judge::Outcome::rejected;
+      result_.verdict = rejected ? "rejected" : "inconclusive";
+      result_.reason = swarm_.failures.empty() ? "no candidate was written" : swarm_.failures.back().text;
+    }
+    result_.seconds = elapsed_s();
+    const json last = to_json(result_);
+    store_->finish_run(run_, "done", last.dump()).value_or_throw();
+    out_.clear_progress();
+    out_.object(last);
+    out_.text(to_text(result_));
+    return swarm_.best ? 0 : 1;
+  }
+
+  const graph::Problem& problem() const { return imported_.problem; }
+
+  CommonOptions common_;
+  OptimizeOptions options_;
+  Output out_;
+  Clock::time_point started_;
+  Imported imported_;
+  std::unique_ptr<target::Target> target_;
+  std::unique_ptr<store::Store> store_;
+  std::string run_;
+  swarm::SwarmOptions judging_;
+  swarm::SwarmResult swarm_;
+  std::vector<kernel::Candidate> variants_;
+  RunResult result_;
+};
+
+}  // namespace
+
+int run_optimize(const CommonOptions& common, const OptimizeOptions& options) {
+  return OptimizeRun(common, options).run();
+}
+
+int run_resume(const CommonOptions& common) {
+  const auto runs = open_store()->runs(100).value_or_throw();
+  for (const store::RunRow& row : runs)
+    if (row.state == "running") return run_optimize(common, options_from(row));
+  throw UserError(
+      {"resume.nothing", "no stopped run is stored in this folder", "run `kernelwright optimize` here first"});
+}
+
+}  // namespace kw::app

@@ -1,0 +1,108 @@
+#include "app/result.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "app/output.h"
+
+namespace kw::app {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::array<std::pair<judge::AccuracyClass, const char*>, 5> kAccuracies{
+    {{judge::AccuracyClass::framework, "framework"},
+     {judge::AccuracyClass::faithful, "faithful"},
+     {judge::AccuracyClass::tf32, "tf32"},
+     {judge::AccuracyClass::half, "half"},
+     {judge::AccuracyClass::kernelbench, "kernelbench"}}};
+
+json comparison_json(const bench::Comparison& c) {
+  json object{{"baseline", c.baseline}, {"median", c.median},           {"lo", c.lo}, {"hi", c.hi},
+              {"blocks", c.blocks},     {"verdict", name_of(c.verdict)}};
+  if (!c.failure.empty()) object["failure"] = c.failure;
+  return object;
+}
+
+std::vector<std::string> comparison_row(const bench::Comparison& c, bool fastest) {
+  const std::string name = c.baseline + (fastest ? " (fastest)" : "");
+  if (!c.failure.empty()) return {name, "-", "not run: " + c.failure};
+  return {name, ratio_text(c), name_of(c.verdict)};
+}
+
+}  // namespace
+
+const char* name_of(bench::TimingVerdict verdict) {
+  static constexpr const char* kNames[] = {"FASTER", "SLOWER", "SAME", "NOISY"};
+  return kNames[static_cast<int>(verdict)];
+}
+
+const char* name_of(judge::AccuracyClass accuracy) {
+  for (const auto& [value, name] : kAccuracies)
+    if (value == accuracy) return name;
+  throw BugError("unknown accuracy class");
+}
+
+std::optional<judge::AccuracyClass> accuracy_from_name(const std::string& name) {
+  for (const auto& [value, text] : kAccuracies)
+    if (name == text) return value;
+  return std::nullopt;
+}
+
+const bench::Comparison* headline(const bench::Timing& timing) {
+  return timing.fastest < 0 ? nullptr : &timing.comparisons[static_cast<size_t>(timing.fastest)];
+}
+
+std::string ratio_text(const bench::Comparison& c) {
+  return fmt::format("{:.2f}x [{:.2f}, {:.2f}]", c.median, c.lo, c.hi);
+}
+
+json to_json(const RunResult& r) {
+  json timing = nullptr, comparisons = json::array();
+  if (r.timing) {
+    if (const bench::Comparison* c = headline(*r.timing)) timing = comparison_json(*c);
+    for (const bench::Comparison& c : r.timing->comparisons) comparisons.push_back(comparison_json(c));
+  }
+  json object{
+      {"type", "result"},
+      {"schema_version", 1},
+      {"problem", r.problem},
+      {"target", r.target},
+      {"verdict", r.verdict},
+      {"accuracy",
+       {{"class", name_of(r.accuracy.reached)}, {"rms", r.accuracy.rms}, {"framework_rms", r.accuracy.framework_rms}}},
+      {"timing", timing},
+      {"comparisons", comparisons},
+      {"package", r.package.empty() ? json(nullptr) : json(r.package)},
+      {"seconds", r.seconds},
+      {"attempts", r.attempts},
+      {"reason", r.reason},
+      {"gain", r.gain},
+      {"notes", r.notes}};
+  if (timing.is_null()) object["predicted"] = {{"seconds", r.predicted_s}, {"model", "roofline"}};
+  if (r.timing) object["a_a"] = r.timing->a_a;
+  return object;
+}
+
+std::string to_text(const RunResult& r) {
+  std::string text;
+  if (r.timing) {
+    std::vector<std::vector<std::string>> rows{{"against", "speed-up [95%]", "verdict"}};
+    for (size_t i = 0; i < r.timing->comparisons.size(); ++i)
+      rows.push_back(comparison_row(r.timing->comparisons[i], static_cast<int>(i) == r.timing->fastest));
+    text += "\n" + table_text(rows);
+  }
+  text += fmt::format("\n{}: {}", r.problem, r.verdict);
+  if (!r.reason.empty()) text += ", " + r.reason;
+  text += fmt::format("\naccuracy: {} (rms {:.2g}, PyTorch {:.2g}, against float64)", name_of(r.accuracy.reached),
+                      r.accuracy.rms, r.accuracy.framework_rms);
+  if (!r.gain.empty()) text += "\ngain by: " + r.gain;
+  for (const std::string& note : r.notes) text += "\n  " + note;
+  if (!r.package.empty()) text += "\npackage: " + r.package;
+  return text + fmt::format("\n{:.0f} s, {} attempts", r.seconds, r.attempts);
+}
+
+}  // namespace kw::app

@@ -1,0 +1,37 @@
+#pragma once
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bench/timing.h"
+#include "judge/verdict.h"
+
+namespace kw::app {
+
+/// What `optimize` ends with: the last line of --json, and the table.
+struct RunResult {
+  std::string problem, target = "cpu";
+  std::string verdict = "inconclusive";  // verified | rejected | inconclusive | fallback
+  std::string reason;                    // one sentence; empty for a plain win
+  judge::Accuracy accuracy;
+  std::optional<bench::Timing> timing;
+  double predicted_s = 0;  // of one call, by the model; 0 when not predicted
+  std::string gain;        // "algebra" or "kernels", for a win
+  std::string package;
+  double seconds = 0;
+  int attempts = 0;
+  std::vector<std::string> notes;
+};
+
+nlohmann::json to_json(const RunResult& result);
+/// The comparison with the fastest baseline, or null.
+const bench::Comparison* headline(const bench::Timing& timing);
+std::string ratio_text(const bench::Comparison& comparison);
+/// The table of baselines and what it comes to.
+std::string to_text(const RunResult& result);
+const char* name_of(bench::TimingVerdict verdict);
+const char* name_of(judge::AccuracyClass accuracy);
+std::optional<judge::AccuracyClass> accuracy_from_name(const std::string& name);
+
+}  // namespace kw::app

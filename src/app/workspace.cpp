@@ -1,0 +1,23 @@
+#include "app/workspace.h"
+
+#include "graph/load_problem.h"
+#include "module/export.h"
+#include "target/cpu/cpu_target.h"
+
+namespace kw::app {
+
+Imported import_source(const std::string& source, const std::string& mode, const CommonOptions& common) {
+  Imported imported{std::make_unique<TempDir>("kernelwright-export"), {}};
+  module::run_export(source, imported.folder->path(), {.mode = mode, .seed = common.seed}).value_or_throw();
+  imported.problem = std::move(graph::load_problem(imported.folder->path()).value_or_throw());
+  return imported;
+}
+
+std::unique_ptr<store::Store> open_store() { return std::move(store::Store::open(".kernelwright").value_or_throw()); }
+
+std::unique_ptr<target::Target> open_target(const std::string& name, int threads) {
+  check(name == "cpu", "the command line admits only known targets");
+  return std::move(target::open_cpu_target({.threads = threads}).value_or_throw());
+}
+
+}  // namespace kw::app

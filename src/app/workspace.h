@@ -1,0 +1,27 @@
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "app/options.h"
+#include "base/file.h"
+#include "graph/problem.h"
+#include "store/store.h"
+#include "target/target.h"
+
+namespace kw::app {
+
+/// A module that was exported and understood, with the folder that holds its export.
+struct Imported {
+  std::unique_ptr<TempDir> folder;
+  graph::Problem problem;
+};
+
+/// Exports and imports. throws UserError
+Imported import_source(const std::string& source, const std::string& mode, const CommonOptions& common);
+/// The store of this folder (`.kernelwright/`). throws UserError
+std::unique_ptr<store::Store> open_store();
+/// The named target with its width set. throws UserError
+std::unique_ptr<target::Target> open_target(const std::string& name, int threads);
+
+}  // namespace kw::app

@@ -1,0 +1,116 @@
+#include "author/search/search.h"
+
+#include <fmt/format.h>
+
+#include "author/search/tuner.h"
+#include "graph/analysis.h"
+#include "graph/rewrite/rewrite.h"
+#include "judge/draw.h"
+
+namespace kw::author {
+namespace schedule = kernel::schedule;
+
+namespace {
+
+struct IsaRow {
+  const char* name;
+  int vector_bytes;
+  int vector_registers;
+};
+constexpr IsaRow kIsas[] = {{"avx512", 64, 32}, {"avx2", 32, 16}, {"neon", 16, 32}, {"scalar", 16, 16}};
+
+/// What the report says of a rewrite; a drop in work is told apart from a faster kernel.
+std::vector<std::string> notes_of(const graph::Graph& before, const graph::rewrite::Rewritten& after) {
+  std::vector<std::string> notes;
+  std::map<std::string, std::pair<int, std::string>> counts;
+  for (const auto& rule : after.applied) {
+    auto& entry = counts[rule.name];
+    ++entry.first;
+    entry.second = graph::rewrite::name_of(rule.exactness);
+  }
+  for (const auto& [name, entry] : counts)
+    notes.push_back(fmt::format("rewrite {} x{} ({})", name, entry.first, entry.second));
+  const double was = graph::count_work(before).flops, is = graph::count_work(after.graph).flops;
+  if (is < 0.5 * was) notes.push_back(fmt::format("algebra: {:.3g} flops became {:.3g}", was, is));
+  return notes;
+}
+
+Result<kernel::Candidate> finish(Result<kernel::Candidate> candidate, std::vector<std::string> notes) {
+  if (!candidate.ok()) return candidate;
+  candidate->author = "search";
+  notes.insert(notes.end(), candidate->notes.begin(), candidate->notes.end());
+  candidate->notes = std::move(notes);
+  return candidate;
+}
+
+std::string device_key(const target::Facts& facts) {
+  return fmt::format("{} {} {} threads", facts.name, facts.isa, facts.threads);
+}
+
+}  // namespace
+
+kernel::Facts kernel_facts(const target::Facts& f) {
+  return {.isa = f.isa,
+          .threads = f.threads,
+          .vector_bytes = f.vector_bytes,
+          .vector_registers = f.vector_registers,
+          .l1_bytes = f.l1_bytes,
+          .l2_bytes = f.l2_bytes,
+          .l3_bytes = f.l3_bytes,
+          .flops_per_s = f.flops_per_s,
+          .bytes_per_s = f.bytes_per_s,
+          .launch_s = f.launch_s};
+}
+
+kernel::Facts facts_for_isa(const kernel::Facts& facts, const std::string& isa) {
+  kernel::Facts narrowed = facts;
+  for (const IsaRow& row : kIsas)
+    if (isa == row.name) {
+      narrowed.isa = isa;
+      narrowed.flops_per_s *= static_cast<double>(row.vector_bytes) / narrowed.vector_bytes;
+      narrowed.vector_bytes = row.vector_bytes;
+      narrowed.vector_registers = row.vector_registers;
+    }
+  return narrowed;
+}
+
+SearchAuthor::SearchAuthor(target::Target& target, store::Store* store, SearchOptions options)
+    : target_(target), store_(store), options_(std::move(options)) {}
+
+Result<std::vector<kernel::Candidate>> SearchAuthor::answer(const Brief& brief) {
+  const graph::Problem& problem = *brief.problem;
+  const kernel::Facts facts = kernel_facts(brief.facts);
+  const auto rewritten = graph::rewrite::rewrite(problem.graph, {});
+  const auto notes = notes_of(problem.graph, rewritten);
+  const schedule::Partition parts = schedule::partition(rewritten.graph, facts);
+  Tuner tuner(
+      target_, store_, options_,
+      {.graph = rewritten.graph,
+       .parts = parts,
+       .facts = facts,
+       .inputs = judge::draw_inputs(problem, "own", 1, 0, 8),
+       .params = problem.params(),
+       .device = device_key(brief.facts),
+       .deadline = std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+                                                          std::chrono::duration<double>(brief.time_left_s))});
+  std::vector<kernel::Candidate> candidates;
+  const auto keep = [&](Result<kernel::Candidate> candidate) {
+    if (candidate.ok()) candidates.push_back(std::move(*candidate));
+  };
+  const Tuner::Outcome tuned = tuner.tune();
+  keep(finish(schedule::assemble(rewritten.graph, parts, tuned.choice, facts), notes));
+  keep(finish(schedule::default_candidate(rewritten.graph, facts), notes));
+  auto plain = finish(schedule::default_candidate(problem.graph, facts), {});
+  if (candidates.empty() && !plain.ok()) return plain.failure();
+  keep(std::move(plain));
+  return candidates;
+}
+
+Result<kernel::Candidate> variant_for_isa(const graph::Problem& problem, const target::Facts& facts,
+                                          const std::string& isa) {
+  const auto rewritten = graph::rewrite::rewrite(problem.graph, {});
+  const kernel::Facts narrowed = facts_for_isa(kernel_facts(facts), isa);
+  return finish(schedule::default_candidate(rewritten.graph, narrowed), notes_of(problem.graph, rewritten));
+}
+
+}  // namespace kw::author
