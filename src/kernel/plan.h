@@ -1,6 +1,7 @@
 #pragma once
 #include <array>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -35,6 +36,7 @@ struct Buffer {
   std::string parameter;        // fqn, for parameter and state
   DType dtype = DType::f32;     // inputs, outputs, parameters: must equal the module's
   std::vector<SizeExpr> shape;  // may be empty in JSON for input, output, parameter, state: taken from the module
+  bool dtype_given = false;     // of these four: false takes the module's dtype unchecked
 };
 
 struct ScalarArg {
@@ -93,6 +95,7 @@ struct Limits {
   int64_t max_groups = int64_t{1} << 31;
   int64_t max_group = 1;
   int max_args = 64;
+  int64_t max_launches = 1 << 16;  // repeats unrolled
 };
 
 /// A Plan with every expression evaluated for one set of input shapes: what a device executes.
@@ -117,7 +120,8 @@ struct BoundPlan {
 };
 
 /// Names, arity, roles, every size, output and state coverage, limits.
-/// fails: plan.guard (shape refused), plan.role, plan.shape, plan.symbol, plan.limit, plan.unwritten, ...
+/// fails: plan.guard (shape refused), plan.symbol, plan.arithmetic, plan.buffer (unknown, twice), plan.role,
+/// plan.dtype, plan.shape, plan.arity (one kernel, two signatures), plan.limit, plan.unwritten
 Result<BoundPlan> bind_plan(const Plan& plan, const Signature& signature, const Limits& limits = {});
 
 }  // namespace kw::kernel
