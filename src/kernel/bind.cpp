@@ -183,6 +183,9 @@ class Binder {
       fail("plan.symbol", "repeat index `" + repeat.index + "` hides another symbol or is no name");
     }
     for (int64_t turn = 0; turn < count; ++turn) {
+      if (++turns_ > limits_.max_launches) {
+        fail("plan.limit", "more than " + std::to_string(limits_.max_launches) + " turns of repeats");
+      }
       symbols_[repeat.index] = turn;
       unroll(repeat.steps, preparing, to);
     }
@@ -300,7 +303,7 @@ class Binder {
   std::set<std::string> module_owned_;
   std::map<std::string, std::vector<std::string>> arg_types_;
   std::set<int> prepared_args_, step_args_;
-  int64_t total_bytes_ = 0, launches_ = 0;
+  int64_t total_bytes_ = 0, launches_ = 0, turns_ = 0;
 };
 
 }  // namespace

@@ -147,7 +147,8 @@ Buffer buffer_of(const std::string& name, const Json& json) {
 
 ScalarArg scalar_of(const Json& json, const std::string& where) {
   if (json.size() != 1) fail(where, "must have one key, its type");
-  const auto& [type, value] = *json.items().begin();
+  const std::string type = json.begin().key();
+  const Json& value = json.begin().value();
   if (!is_scalar_type(type)) fail(where, "has the unknown type `" + type.substr(0, 40) + "`", "types: u32, i32, i64, f32");
   ScalarArg arg{type, 0, {}};
   if (type == "f32" && value.is_number()) {
