@@ -75,16 +75,17 @@ void Importer::bind_input(const module::ProgramInput& input) {
 NodeId Importer::checked(const Call& call, NodeId produced, const std::string& name, size_t index) {
   const auto& want = meta(name);
   if (builder_.shape(produced) != want.shape) {
-    call.refuse("import.shape", fmt::format("was expanded to shape [{}] where PyTorch has [{}] (output {})",
-                                            fmt::join(builder_.shape(produced), ", "), fmt::join(want.shape, ", "),
-                                            index),
+    call.refuse("import.shape",
+                fmt::format("was expanded to shape [{}] where PyTorch has [{}] (output {})",
+                            fmt::join(builder_.shape(produced), ", "), fmt::join(want.shape, ", "), index),
                 "this is a fault of the op table: please report it with the module");
   }
   const DType have = builder_.dtype(produced);
   if (have == want.dtype) return produced;
   if (is_float(have) != is_float(want.dtype) || (have == DType::boolean) != (want.dtype == DType::boolean)) {
-    call.refuse("import.shape", fmt::format("was expanded to dtype {} where PyTorch has {} (output {})", name_of(have),
-                                            name_of(want.dtype), index),
+    call.refuse("import.shape",
+                fmt::format("was expanded to dtype {} where PyTorch has {} (output {})", name_of(have),
+                            name_of(want.dtype), index),
                 "this is a fault of the op table: please report it with the module");
   }
   return builder_.cast(produced, want.dtype);

@@ -111,7 +111,10 @@ Rows activation_rows() {
       {"softsign", pointwise([](E x) { return x / (absolute(x) + 1.0); })},
       {"tanhshrink", pointwise([](E x) { return x - tanh(x); })},
       {"log_sigmoid", pointwise(log_sigmoid)},
-      {"log_sigmoid_forward", [](Call& c) { return Values{c.map(c.x("self"), log_sigmoid), -1}; }},
+      {"log_sigmoid_forward",
+       [](Call& c) {
+         return Values{c.map(c.x("self"), log_sigmoid), -1};
+       }},
       {"selu", pointwise([](E x) { return elu(x, selu_alpha, selu_scale, 1); })},
       {"elu",
        [](Call& c) {

@@ -99,7 +99,7 @@ NodeId Algebra::logsumexp(NodeId x, const Axes& axes, bool keepdim) {
   if (axes.empty()) return x;
   const NodeId top = reduce(ReduceOp::max, x, axes, true);
   // An infinite maximum would make inf - inf; any finite pivot gives the right limit.
-  const NodeId pivot = map(top, [](E m) { return select(is_inf(m), 0.0, m); });
+  const NodeId pivot = map(top, [](E m) { return aten::select(is_inf(m), 0.0, m); });
   const NodeId total = sum(map(x, pivot, [](E v, E m) { return exp(v - m); }), axes, true);
   const NodeId kept = map(total, pivot, [](E s, E m) { return log(s) + m; });
   return keepdim ? kept : reshape(kept, reduced_shape(shape(x), axes, false));

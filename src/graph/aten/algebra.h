@@ -2,6 +2,7 @@
 #include <functional>
 #include <optional>
 
+#include "base/result.h"
 #include "graph/aten/expression.h"
 #include "graph/graph.h"
 

@@ -71,8 +71,8 @@ Values native_multi_head(Call& c) {
   const int64_t width = c.integer("embed_dim"), heads = c.integer("num_head");
   const NodeId weight = c.x("qkv_weight"), bias = c.x("qkv_bias");
   const auto project = [&](NodeId x, int64_t i) {
-    const NodeId y = c.linear(x, c.slice(weight, 0, i * width, (i + 1) * width),
-                              c.slice(bias, 0, i * width, (i + 1) * width));
+    const NodeId y =
+        c.linear(x, c.slice(weight, 0, i * width, (i + 1) * width), c.slice(bias, 0, i * width, (i + 1) * width));
     return c.transpose(c.reshape(y, {c.size(y, 0), c.size(y, 1), heads, width / heads}), 1, 2);
   };
   const NodeId query = project(q, 0), key = project(k, 1), value = project(v, 2);

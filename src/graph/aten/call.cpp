@@ -32,8 +32,8 @@ DType wider(DType a, DType b) {
 std::optional<DType> join(std::optional<DType> a, DType b) { return a ? wider(*a, b) : b; }
 
 std::string_view describe(const Argument& argument) {
-  static constexpr std::string_view names[] = {"None",      "a tensor", "tensors", "a bool",   "an int", "a float",
-                                               "a string",  "a dtype",  "ints",    "floats",   "bools"};
+  static constexpr std::string_view names[] = {"None",     "a tensor", "tensors", "a bool", "an int", "a float",
+                                               "a string", "a dtype",  "ints",    "floats", "bools"};
   return names[argument.index()];
 }
 

@@ -57,9 +57,8 @@ Values cosine_window(Call& c, double a) {
   const int64_t n = c.out().shape[0];
   const bool periodic = c.flag("periodic", true);
   const double angle = 2 * std::numbers::pi / static_cast<double>(std::max<int64_t>(1, periodic ? n : n - 1));
-  const NodeId w = c.map(c.g.iota(n), [&](E i) {
-    return a - (1 - a) * apply(ScalarOp::cos, i.to(DType::f64) * angle);
-  });
+  const NodeId w =
+      c.map(c.g.iota(n), [&](E i) { return a - (1 - a) * apply(ScalarOp::cos, i.to(DType::f64) * angle); });
   return c.cast(n == 1 ? c.full(1, DType::f64, {1}) : w, c.out().dtype);
 }
 

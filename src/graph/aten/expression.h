@@ -19,8 +19,8 @@ inline E apply(ScalarOp op, E x) { return {x.builder, x.builder->apply(op, x.val
 inline E apply(ScalarOp op, E x, E y) { return {x.builder, x.builder->apply(op, x.value, y.value)}; }
 
 // NOLINTBEGIN(bugprone-macro-parentheses): one line for each operator, in its three forms
-#define KW_BINARY(NAME, OP)                                                    \
-  inline E NAME(E x, E y) { return apply(ScalarOp::OP, x, y); }                \
+#define KW_BINARY(NAME, OP)                                                     \
+  inline E NAME(E x, E y) { return apply(ScalarOp::OP, x, y); }                 \
   inline E NAME(E x, double y) { return apply(ScalarOp::OP, x, x.literal(y)); } \
   inline E NAME(double x, E y) { return apply(ScalarOp::OP, y.literal(x), y); }
 #define KW_UNARY(NAME, OP) \
@@ -70,9 +70,7 @@ KW_UNARY(is_inf, is_inf)
 inline E operator&&(E x, E y) { return apply(ScalarOp::logical_and, x, y); }
 inline E operator||(E x, E y) { return apply(ScalarOp::logical_or, x, y); }
 inline E operator!(E x) { return apply(ScalarOp::logical_not, x); }
-inline E select(E condition, E x, E y) {
-  return {x.builder, x.builder->select(condition.value, x.value, y.value)};
-}
+inline E select(E condition, E x, E y) { return {x.builder, x.builder->select(condition.value, x.value, y.value)}; }
 inline E select(E condition, E x, double y) { return select(condition, x, x.literal(y)); }
 inline E select(E condition, double x, E y) { return select(condition, y.literal(x), y); }
 

@@ -7,9 +7,7 @@ namespace kw::graph::aten {
 
 namespace {
 
-Values embedding(Call& c) {
-  return c.take(c.tensor("weight"), 0, c.cast(c.tensor("indices"), DType::i64));
-}
+Values embedding(Call& c) { return c.take(c.tensor("weight"), 0, c.cast(c.tensor("indices"), DType::i64)); }
 
 /// Bags of equal length only: offsets must be the iota that 2-d input makes; modes 0 sum, 1 mean, 2 max.
 Values embedding_bag(Call& c) {
@@ -25,15 +23,14 @@ Values embedding_bag(Call& c) {
   const NodeId index = c.reshape(c.cast(indices, DType::i64), {bags, each});
   const NodeId rows = c.take(c.x("weight"), 0, index);
   const int64_t mode = c.integer("mode", 0);
-  const NodeId y = mode == 0   ? c.sum(rows, {1})
-                   : mode == 1 ? c.mean(rows, {1})
-                               : c.reduce(ReduceOp::max, rows, {1});
+  const NodeId y = mode == 0 ? c.sum(rows, {1}) : mode == 1 ? c.mean(rows, {1}) : c.reduce(ReduceOp::max, rows, {1});
   return {y, -1, -1, -1};
 }
 
 Values index_select(Call& c) {
   const NodeId x = c.tensor("self");
-  return c.take(x, c.axis(c.integer("dim"), c.rank(x)), c.non_negative(c.tensor("index"), c.size(x, c.axis(c.integer("dim"), c.rank(x)))));
+  return c.take(x, c.axis(c.integer("dim"), c.rank(x)),
+                c.non_negative(c.tensor("index"), c.size(x, c.axis(c.integer("dim"), c.rank(x)))));
 }
 
 Values gather(Call& c) {

@@ -11,9 +11,12 @@ namespace {
 NodeId reduced(Call& c, NodeId each) {
   const Axes axes = all_axes(c.shape(each).size());
   switch (c.integer("reduction", 1)) {
-    case 0: return each;
-    case 1: return c.mean(each, axes);
-    default: return c.sum(each, axes);
+    case 0:
+      return each;
+    case 1:
+      return c.mean(each, axes);
+    default:
+      return c.sum(each, axes);
   }
 }
 
@@ -89,9 +92,12 @@ Picked pick(Call& c, NodeId logp, NodeId target, int axis, std::optional<NodeId>
 NodeId mean_by_weight(Call& c, NodeId loss, NodeId weight) {
   const Axes axes = all_axes(c.shape(loss).size());
   switch (c.integer("reduction", 1)) {
-    case 0: return loss;
-    case 1: return c.div(c.sum(loss, axes), c.sum(weight, axes));
-    default: return c.sum(loss, axes);
+    case 0:
+      return loss;
+    case 1:
+      return c.div(c.sum(loss, axes), c.sum(weight, axes));
+    default:
+      return c.sum(loss, axes);
   }
 }
 
@@ -112,9 +118,8 @@ NodeId class_shaped(Call& c, NodeId weight, int axis, int rank) {
 /// Targets given as probabilities: smoothed, then -sum(t * logp * w), averaged over the batch.
 Values soft_cross_entropy(Call& c, NodeId logp, int axis, double smoothing) {
   const auto classes = static_cast<double>(c.size(logp, axis));
-  const NodeId target = c.map(c.x("target"), [&](E t) {
-    return smoothing > 0 ? t * (1 - smoothing) + smoothing / classes : t;
-  });
+  const NodeId target =
+      c.map(c.x("target"), [&](E t) { return smoothing > 0 ? t * (1 - smoothing) + smoothing / classes : t; });
   NodeId each = c.mul(target, logp);
   if (const auto weight = c.maybe_x("weight")) each = c.mul(each, class_shaped(c, *weight, axis, c.rank(logp)));
   const NodeId loss = c.unary(ScalarOp::neg, c.sum(each, {axis}));
@@ -184,9 +189,8 @@ Values cosine_similarity(Call& c) {
   x = c.expand(x, *wide), y = c.expand(y, *wide);
   const int axis = c.axis(c.integer("dim", 1), c.rank(x));
   const double eps = c.number("eps", 1e-8);
-  return c.map(c.sum(c.mul(x, y), {axis}), c.norm(x, 2, {axis}), c.norm(y, 2, {axis}), [&](E dot, E a, E b) {
-    return dot / (maximum(a, eps) * maximum(b, eps));
-  });
+  return c.map(c.sum(c.mul(x, y), {axis}), c.norm(x, 2, {axis}), c.norm(y, 2, {axis}),
+               [&](E dot, E a, E b) { return dot / (maximum(a, eps) * maximum(b, eps)); });
 }
 
 Values cosine_embedding(Call& c) {
@@ -223,8 +227,8 @@ Values multi_margin(Call& c) {
     return p == 2 ? g * g : g;
   });
   if (const auto weight = c.maybe_x("weight")) gap = c.mul(gap, c.unsqueeze(c.take(*weight, 0, target), 1));
-  const NodeId others = c.map(gap, c.index_along(c.size(x, 1), 1, 2), column,
-                              [](E v, E i, E t) { return select(i == t, 0.0, v); });
+  const NodeId others =
+      c.map(gap, c.index_along(c.size(x, 1), 1, 2), column, [](E v, E i, E t) { return select(i == t, 0.0, v); });
   const NodeId each = c.scaled(c.sum(others, {1}), 1 / static_cast<double>(c.size(x, 1)));
   const NodeId loss = reduced(c, each);
   return c.rank(loss) == 1 && c.out().shape.empty() ? c.reshape(loss, {}) : loss;

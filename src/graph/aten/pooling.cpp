@@ -231,9 +231,8 @@ Values adaptive_max_pool(Call& c, int n) {
   for (int i = 0; i < n; ++i) {
     const int64_t want = out[static_cast<size_t>(i)], size = c.size(x, w.first + i);
     w.values = gathered_windows(c, w.values, w.first + 2 * i, want, lowest(c.dtype(x)));
-    w.start.push_back(c.map(c.g.iota(want), [&](E o) {
-      return floor_div(o * static_cast<double>(size), static_cast<double>(want));
-    }));
+    w.start.push_back(c.map(c.g.iota(want),
+                            [&](E o) { return floor_div(o * static_cast<double>(size), static_cast<double>(want)); }));
   }
   for (int part : {0, 1}) {
     for (int i = 0; i < n; ++i) perm.push_back(w.first + 2 * i + part);

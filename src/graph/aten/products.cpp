@@ -26,9 +26,7 @@ Side labelled(Algebra& a, NodeId x, int matrix_axes, const Axes& matrix_labels, 
   return side;
 }
 
-Shape batch_shape(const Shape& shape, int matrix_axes) {
-  return {shape.begin(), shape.end() - matrix_axes};
-}
+Shape batch_shape(const Shape& shape, int matrix_axes) { return {shape.begin(), shape.end() - matrix_axes}; }
 
 constexpr int row = 1000, inner = 1001, column = 1002;
 

@@ -38,8 +38,7 @@ NodeId gru_step(Algebra& a, NodeId x, NodeId hx, NodeId h) {
   const auto sum_of = [](E i, E j) { return sigmoid(i + j); };
   const NodeId reset = a.map(gate(a, x, 0, 3), gate(a, hx, 0, 3), sum_of);
   const NodeId update = a.map(gate(a, x, 1, 3), gate(a, hx, 1, 3), sum_of);
-  const NodeId fresh = a.map(gate(a, x, 2, 3), gate(a, hx, 2, 3), reset,
-                             [](E i, E j, E r) { return tanh(i + r * j); });
+  const NodeId fresh = a.map(gate(a, x, 2, 3), gate(a, hx, 2, 3), reset, [](E i, E j, E r) { return tanh(i + r * j); });
   return a.map(update, fresh, h, [](E z, E n, E old) { return n + z * (old - n); });
 }
 
@@ -169,8 +168,8 @@ Values single_cell(Call& c, Cell cell) {
   const Nodes hx = computed(c, cell == Cell::lstm ? c.tensors("hx") : Nodes{c.tensor("hx")});
   check(hx.size() == (cell == Cell::lstm ? 2u : 1u), "recurrent cell: wrong number of states");
   w = with_joined_bias(c, cell, w);
-  const State s = step(c, cell, c.linear(c.x("input"), w.input, w.input_bias),
-                       {hx[0], cell == Cell::lstm ? hx[1] : -1}, w);
+  const State s =
+      step(c, cell, c.linear(c.x("input"), w.input, w.input_bias), {hx[0], cell == Cell::lstm ? hx[1] : -1}, w);
   return cell == Cell::lstm ? Values{s.h, s.c} : Values{s.h};
 }
 

@@ -51,9 +51,8 @@ NodeId positions(Call& c, int64_t out, double scale, bool align_corners) {
 
 NodeId taken_at(Call& c, NodeId x, int axis, NodeId base, int64_t offset) {
   const auto last = static_cast<double>(c.size(x, axis) - 1);
-  const NodeId index = c.map(base, [&](E b) {
-    return minimum(maximum(b + static_cast<double>(offset), 0.0), last).to(DType::i64);
-  });
+  const NodeId index =
+      c.map(base, [&](E b) { return minimum(maximum(b + static_cast<double>(offset), 0.0), last).to(DType::i64); });
   return c.take(x, axis, index);
 }
 
@@ -78,12 +77,12 @@ E cubic_outer(E d) { return ((d * -0.75 + 3.75) * d - 6.0) * d + 3.0; }
 NodeId cubic_axis(Call& c, NodeId x, int axis, NodeId at) {
   const NodeId base = c.unary(ScalarOp::floor, at);
   const NodeId t = along(c, c.sub(at, base), axis, c.rank(x), c.dtype(x));
-  E (*const weights[])(E) = {[](E w) { return cubic_outer(w + 1.0); }, [](E w) { return cubic_inner(w); },
-                             [](E w) { return cubic_inner(1.0 - w); }, [](E w) { return cubic_outer(2.0 - w); }};
+  E (*const weights[])
+  (E) = {[](E w) { return cubic_outer(w + 1.0); }, [](E w) { return cubic_inner(w); },
+         [](E w) { return cubic_inner(1.0 - w); }, [](E w) { return cubic_outer(2.0 - w); }};
   std::optional<NodeId> total;
   for (int64_t tap = 0; tap < 4; ++tap) {
-    const NodeId part = c.map(taken_at(c, x, axis, base, tap - 1), t,
-                              [&](E v, E w) { return v * weights[tap](w); });
+    const NodeId part = c.map(taken_at(c, x, axis, base, tap - 1), t, [&](E v, E w) { return v * weights[tap](w); });
     total = total ? c.add(*total, part) : part;
   }
   return *total;

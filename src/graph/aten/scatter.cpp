@@ -109,8 +109,9 @@ Values diagonal_scatter(Call& c) {
   const int64_t count = c.size(source, c.rank(source) - 1);
   const auto from = [&](int64_t shift) { return c.shifted(c.g.iota(count), static_cast<double>(shift)); };
   const NodeId moved = c.move_axis(c.move_axis(base, a, n - 1), b > a ? b - 1 : b, n - 1);
-  const NodeId done = c.g.scatter(moved, source, {from(std::max<int64_t>(0, -offset)), from(std::max<int64_t>(0, offset))},
-                                  {n - 2, n - 1}, ScatterOp::set);
+  const NodeId done =
+      c.g.scatter(moved, source, {from(std::max<int64_t>(0, -offset)), from(std::max<int64_t>(0, offset))},
+                  {n - 2, n - 1}, ScatterOp::set);
   return c.move_axis(c.move_axis(done, n - 1, b > a ? b - 1 : b), n - 1, a);
 }
 

@@ -25,8 +25,8 @@ Table& table() {
     Table t;
     for (const auto& family :
          {arithmetic_rows, activation_rows, view_rows, shape_rows, reduction_rows, scan_rows, product_rows, einsum_rows,
-          convolution_rows, pooling_rows, resample_rows, normalisation_rows, loss_rows, recurrent_rows,
-          attention_rows, index_rows, scatter_rows, creation_rows, random_rows}) {
+          convolution_rows, pooling_rows, resample_rows, normalisation_rows, loss_rows, recurrent_rows, attention_rows,
+          index_rows, scatter_rows, creation_rows, random_rows}) {
       for (const Row& row : family()) add_row(t, row);
     }
     return t;

@@ -78,7 +78,7 @@ int64_t wrapped_index(Call& c, int64_t index, int64_t size) {
   return index < 0 ? index + size : index;
 }
 
-Values select(Call& c) {
+Values selected(Call& c) {
   const NodeId x = c.tensor("self");
   const int axis = c.axis(c.integer("dim"), c.rank(x));
   return c.select(x, axis, wrapped_index(c, c.integer("index"), c.size(x, axis)));
@@ -235,15 +235,14 @@ Rows view_rows() {
       {"alias detach contiguous lift_fresh_copy lift_fresh lift alias_copy detach_ positive conj resolve_conj "
        "resolve_neg",
        same},
-      {"transpose.int swapaxes", [](Call& c) {
-         return transpose(c, c.has("axis0") ? "axis0" : "dim0", c.has("axis1") ? "axis1" : "dim1");
-       }},
+      {"transpose.int swapaxes",
+       [](Call& c) { return transpose(c, c.has("axis0") ? "axis0" : "dim0", c.has("axis1") ? "axis1" : "dim1"); }},
       {"swapdims", [](Call& c) { return transpose(c, "dim0", "dim1"); }},
       {"t numpy_T mT matrix_H adjoint", swap_last},
       {"permute permute_copy", permute},
       {"movedim.int movedim.intlist moveaxis.int moveaxis.intlist", move_dims},
       {"slice.Tensor slice_copy.Tensor", slice},
-      {"select.int select_copy.int", select},
+      {"select.int select_copy.int", selected},
       {"narrow narrow_copy", narrow},
       {"split.Tensor split.sizes split_with_sizes split_with_sizes_copy split_copy.Tensor", split},
       {"chunk", chunk},
