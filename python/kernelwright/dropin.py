@@ -1,0 +1,331 @@
+"""The drop-in: an nn.Module that runs a package's kernels, and the original where they do not apply."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import mmap
+import os
+import threading
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from kernelwright.fallback import Fallback
+
+_DTYPES = {
+    "f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32, "f64": torch.float64, "bool": torch.bool,
+    "u8": torch.uint8, "i8": torch.int8, "i16": torch.int16, "i32": torch.int32, "i64": torch.int64,
+}  # fmt: skip
+
+
+class PackageError(RuntimeError):
+    """A package that cannot be loaded, with the reason."""
+
+
+def load(path: str | os.PathLike[str], *, original: torch.nn.Module | None = None, threads: int = 0) -> DropIn:
+    """The package at `path` as a module.
+
+    original: runs inputs that no Plan covers, instead of the copy inside the package.
+    threads: of the kernels; 0 takes what the package was tuned for, at most the usable cores.
+    """
+    return DropIn(os.fspath(path), original, threads)
+
+
+class DropIn(torch.nn.Module):
+    """Same signature, outputs and state_dict as the original. Runs without autograd."""
+
+    def __init__(self, path: str, original: torch.nn.Module | None = None, threads: int = 0) -> None:
+        super().__init__()
+        manifest = _read_manifest(path)
+        _hold_weights(self, manifest, path)
+        put = self.__dict__.__setitem__  # nn.Module's own __setattr__ would register or slow these
+        put("_manifest", manifest)
+        put("_path", path)
+        put("_original", original)
+        put("_fallback", Fallback(path, manifest["fallback"], manifest.get("fallback_dynamic")))
+        put("_said", set())
+        put("_calls", [0, 0])  # by kernels, by the original
+        put("_engine", _make_engine(self, path, manifest, threads))
+        problem = manifest["problem"]
+        put("_in_spec", pytree.treespec_loads(problem["in_spec"]))
+        put("_out_spec", pytree.treespec_loads(problem["out_spec"]))
+        put("_names", problem.get("forward_names", []))
+        put("_plain", _plain_arguments(self._in_spec, manifest))
+        put("_wrap", _output_wrapper(self._out_spec, manifest))
+        self.train(manifest["mode"] == "train")
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        engine = self._engine
+        leaves = args if len(args) == self._plain and not kwargs else self._flatten(args, kwargs)
+        if engine is None or leaves is None or self.training != engine.training or not engine.accepts(leaves):
+            return self._run_original(leaves, args, kwargs)
+        outputs = engine.run(leaves)
+        self._calls[0] += 1
+        return outputs[0] if self._wrap is None else self._wrap(outputs)
+
+    def stats(self) -> dict[str, Any]:
+        """Calls by the kernels and by the original, and what the package says of itself."""
+        kept = {key: self._manifest.get(key) for key in ("verdict", "target", "mode")}
+        isa = self._engine.isa if self._engine else None
+        return {"kernel_calls": self._calls[0], "original_calls": self._calls[1], "isa": isa, **kept}
+
+    def _flatten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any] | None:
+        """Tensor leaves in the Plan's order, or None when the arguments are structured otherwise than exported."""
+        args, kwargs = self._as_exported(args, kwargs)
+        leaves, spec = pytree.tree_flatten((args, kwargs))
+        if spec != self._in_spec:
+            return None
+        return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)] if self._fixed_agree(leaves) else None
+
+    def _as_exported(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Keywords that were positional at export become positional, the others take the export's order."""
+        problem = self._manifest["problem"]
+        rest = dict(kwargs)
+        positional = list(args)
+        for name in self._names[len(args) : problem["argument_count"]]:
+            if name not in rest:
+                break
+            positional.append(rest.pop(name))
+        ordered = {name: rest.pop(name) for name in problem["argument_names"] if name in rest}
+        return tuple(positional), {**ordered, **rest}
+
+    def _fixed_agree(self, leaves: list[Any]) -> bool:
+        """Arguments that are no tensors were fixed at export: another value needs the original."""
+        fixed = iter(self._manifest.get("fixed_inputs", []))
+        others = [leaf for leaf in leaves if not isinstance(leaf, torch.Tensor)]
+        return all(leaf == next(fixed, leaf) for leaf in others)
+
+    def _run_original(self, leaves: list[Any] | tuple[Any, ...] | None, args: Any, kwargs: Any) -> Any:
+        if self._engine is not None:
+            self._say_once(self._why_original(leaves))
+        self._calls[1] += 1
+        if self._original is not None:
+            with torch.no_grad():
+                return self._original(*args, **kwargs)
+        args, kwargs = self._as_exported(args, kwargs)
+        return self._fallback.run(self, self._has_exported_shapes(leaves), args, kwargs)
+
+    def _has_exported_shapes(self, leaves: Any) -> bool:
+        wanted = [tuple(row["shape"]) for row in self._manifest["inputs"]]
+        return leaves is not None and [tuple(leaf.shape) for leaf in leaves] == wanted
+
+    def _why_original(self, leaves: Any) -> str:
+        if leaves is None:
+            return "the arguments are structured otherwise than at export"
+        if self._engine is not None and self.training != self._engine.training:
+            return f"the kernels were made for {self._manifest['mode']} mode"
+        for leaf, row in zip(leaves, self._manifest["inputs"], strict=False):
+            wanted = f"{row['dtype']}{row['shape']}"
+            if not isinstance(leaf, torch.Tensor) or list(leaf.shape) != row["shape"]:
+                return f"no Plan covers the shape {list(getattr(leaf, 'shape', []))}, only {wanted}"
+            if leaf.dtype != _DTYPES[row["dtype"]]:
+                return f"no Plan covers {leaf.dtype}, only {wanted}"
+            if not leaf.is_cpu:
+                return f"the kernels run on the CPU, an input is on {leaf.device}"
+            if not leaf.is_contiguous():
+                return "no Plan covers an input that is not contiguous"
+        return "a parameter's shape, dtype or layout has changed"
+
+    def _say_once(self, reason: str) -> None:
+        if reason not in self._said:
+            self._said.add(reason)
+            warnings.warn(f"kernelwright: {reason}; the original runs instead", RuntimeWarning, stacklevel=4)
+
+
+class _Engine:
+    """The C library's side of one package: checks inputs, binds parameters, runs."""
+
+    def __init__(self, owner: DropIn, path: str, manifest: dict[str, Any], threads: int) -> None:
+        self._library = _library()
+        self._handle = ctypes.c_void_p()
+        _checked(self._library, self._library.kw_load(os.fsencode(path), threads, ctypes.byref(self._handle)))
+        self._lock = threading.Lock()
+        self.training = manifest["mode"] == "train"
+        self.isa = self._library.kw_isa(self._handle).decode()
+        self._inputs = [(torch.Size(row["shape"]), _DTYPES[row["dtype"]]) for row in manifest["inputs"]]
+        self._outputs = [(tuple(row["shape"]), _DTYPES[row["dtype"]]) for row in manifest["outputs"]]
+        self._in_pointers = (ctypes.c_void_p * max(1, len(self._inputs)))()
+        self._out_pointers = (ctypes.c_void_p * max(1, len(self._outputs)))()
+        self._weights = [_slot(owner, row) for row in manifest["weights"]]
+        self._states = set(manifest.get("states", []))
+        self._held: list[torch.Tensor] = []
+        self._versions: list[int] = []
+        self._run = self._library.kw_run_data
+        self._usable = True
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None):
+            self._library.kw_unload(self._handle)
+
+    def accepts(self, leaves: Any) -> bool:
+        for leaf, (shape, dtype) in zip(leaves, self._inputs, strict=True):
+            if not isinstance(leaf, torch.Tensor) or leaf.shape != shape or leaf.dtype is not dtype:
+                return False
+            if not leaf.is_cpu or not leaf.is_contiguous():
+                return False
+        if self._parameters_changed():
+            with self._lock:
+                self._bind()
+        return self._usable
+
+    def run(self, leaves: Any) -> list[torch.Tensor]:
+        outputs = [torch.empty(shape, dtype=dtype) for shape, dtype in self._outputs]
+        with self._lock:
+            for i, leaf in enumerate(leaves):
+                self._in_pointers[i] = leaf.data_ptr()
+            for i, output in enumerate(outputs):
+                self._out_pointers[i] = output.data_ptr()
+            code = self._run(self._handle, self._in_pointers, self._out_pointers)
+        if code != 0:
+            _checked(self._library, code)
+        return outputs
+
+    def _parameters_changed(self) -> bool:
+        held = [table[name] for table, name, _ in self._weights]
+        versions = [tensor._version ^ tensor.data_ptr() for tensor in held]
+        if versions == self._versions:
+            return False
+        self._held, self._versions = held, versions
+        return True
+
+    def _bind(self) -> None:
+        """Hands every tensor's memory to the library and prepares anew."""
+        self._usable = all(
+            tensor.dtype == _DTYPES[row["dtype"]]
+            and list(tensor.shape) == row["shape"]
+            and tensor.is_cpu
+            and tensor.is_contiguous()
+            for tensor, (_, _, row) in zip(self._held, self._weights, strict=True)
+        )
+        if not self._usable:
+            return
+        for tensor, (_, _, row) in zip(self._held, self._weights, strict=True):
+            code = self._library.kw_bind_data(self._handle, row["name"].encode(), tensor.data_ptr())
+            _checked(self._library, code)
+        _checked(self._library, self._library.kw_prepare(self._handle))
+
+
+def _make_engine(owner: DropIn, path: str, manifest: dict[str, Any], threads: int) -> _Engine | None:
+    """None when the package says that the original runs, or this machine has none of its instruction sets."""
+    if manifest["verdict"] != "verified":
+        return None
+    try:
+        return _Engine(owner, path, manifest, threads)
+    except PackageError as error:
+        warnings.warn(f"kernelwright: {error}; the original runs instead", RuntimeWarning, stacklevel=4)
+        return None
+
+
+def _read_manifest(path: str) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            manifest = json.loads(archive.read("manifest.json"))
+    except FileNotFoundError as error:
+        raise PackageError(f"cannot find the package `{path}`") from error
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise PackageError(f"`{path}` is no package, or is damaged: {error}") from error
+    if manifest.get("format") != "kernelwright-package/1":
+        raise PackageError(f"`{path}` has the format {manifest.get('format')!r}; this version reads 1")
+    return manifest
+
+
+def _hold_weights(owner: torch.nn.Module, manifest: dict[str, Any], path: str) -> None:
+    """Registers every parameter and buffer under its own name, with the package's values."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
+        for row in manifest["weights"]:
+            value = _read_tensor(memory, row)
+            *path_parts, name = row["name"].split(".")
+            part = owner
+            for step in path_parts:
+                if step not in part._modules:
+                    part.add_module(step, torch.nn.Module())
+                part = part._modules[step]  # type: ignore[assignment]
+            if row["kind"] == "parameter":
+                part.register_parameter(name, torch.nn.Parameter(value, requires_grad=value.is_floating_point()))
+            else:
+                part.register_buffer(name, value, persistent=row["kind"] == "buffer" and row.get("persistent", True))
+
+
+def _read_tensor(memory: mmap.mmap, row: dict[str, Any]) -> torch.Tensor:
+    dtype = _DTYPES[row["dtype"]]
+    value = torch.empty(row["shape"], dtype=dtype)
+    if value.numel() == 0:
+        return value
+    if row["offset"] < 0 or row["offset"] + row["bytes"] > len(memory):
+        raise PackageError(f"the package is damaged: `{row['name']}` lies outside it")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the view is read-only and copied at once
+        view = torch.frombuffer(memory, dtype=dtype, count=value.numel(), offset=row["offset"])
+    value.view(-1).copy_(view)
+    return value
+
+
+def _slot(owner: torch.nn.Module, row: dict[str, Any]) -> tuple[dict[str, Any], str, dict[str, Any]]:
+    """The dictionary and key under which a module holds a tensor: replaced tensors are seen there."""
+    *path, name = row["name"].split(".")
+    part = owner.get_submodule(".".join(path))
+    return (part._parameters if row["kind"] == "parameter" else part._buffers), name, row
+
+
+def _plain_arguments(in_spec: Any, manifest: dict[str, Any]) -> int:
+    """How many positional tensors forward takes, or -1 when its arguments are structured."""
+    args_spec, kwargs_spec = in_spec.children()
+    plain = kwargs_spec.num_leaves == 0 and all(child.is_leaf() for child in args_spec.children())
+    count = args_spec.num_leaves
+    return count if plain and count == len(manifest["inputs"]) else -1
+
+
+def _output_wrapper(out_spec: Any, manifest: dict[str, Any]) -> Any:
+    """None when forward returns one tensor; else a function from the tensors to forward's structure."""
+    slots = manifest["output_slots"]
+    if out_spec.is_leaf() and slots == [{"tensor": 0}]:
+        return None
+
+    def wrap(outputs: list[torch.Tensor]) -> Any:
+        leaves = [outputs[slot["tensor"]] if "tensor" in slot else slot.get("value") for slot in slots]
+        return pytree.tree_unflatten(leaves, out_spec)
+
+    return wrap
+
+
+def _checked(library: Any, code: int) -> None:
+    if code != 0:
+        raise PackageError(library.kw_last_error().decode(errors="replace"))
+
+
+_loaded: Any = None
+
+
+def _library() -> Any:
+    """libkernelwright, loaded once: from $KERNELWRIGHT_LIB, beside this file, or from a checkout's build folder."""
+    global _loaded
+    if _loaded is not None:
+        return _loaded
+    here = Path(__file__).resolve().parent
+    names = ("libkernelwright.so", "libkernelwright.dylib")
+    places = [os.environ.get("KERNELWRIGHT_LIB", "")]
+    places += [str(folder / name) for folder in (here, here.parent.parent / "build") for name in names]
+    found = next((place for place in places if place and os.path.exists(place)), None)
+    if found is None:
+        raise PackageError("libkernelwright was not found; run `make build`, or set KERNELWRIGHT_LIB")
+    library = ctypes.CDLL(found)
+    pointer, text = ctypes.c_void_p, ctypes.c_char_p
+    signatures = {
+        "kw_load": ([text, ctypes.c_int, ctypes.POINTER(pointer)], ctypes.c_int),
+        "kw_last_error": ([], text),
+        "kw_isa": ([pointer], text),
+        "kw_bind_data": ([pointer, text, pointer], ctypes.c_int),
+        "kw_prepare": ([pointer], ctypes.c_int),
+        "kw_run_data": ([pointer, pointer, pointer], ctypes.c_int),
+        "kw_unload": ([pointer], None),
+    }
+    for name, (arguments, result) in signatures.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, result
+    _loaded = library
+    return library
