@@ -1,4 +1,5 @@
 #pragma once
+#include <cstddef>
 #include <cstdint>
 
 #include "graph/graph.h"
@@ -13,5 +14,9 @@ struct Work {
 };
 Work count_work(const Graph& graph);
 double node_flops(const Graph& graph, NodeId id);
+/// The time that no implementation can beat: the slower of arithmetic and unavoidable traffic.
+double roofline_s(const Work& work, double flops_per_s, double bytes_per_s);
+/// About the most memory that interpret() holds at once for this graph.
+size_t peak_bytes(const Graph& graph, bool bounds);
 
 }  // namespace kw::graph

@@ -186,6 +186,7 @@ class GraphBuilder {
   NodeId map(ScalarExpr expr, std::vector<NodeId> inputs);
   NodeId map1(ScalarOp op, NodeId x);
   NodeId map2(ScalarOp op, NodeId x, NodeId y);
+  /// Write 2.0, not 2: an int names a node.
   NodeId map2(ScalarOp op, NodeId x, double y);
   NodeId where(NodeId condition, NodeId x, NodeId y);
   NodeId reduce(ReduceOp op, NodeId x, std::vector<int> axes, bool keepdim = false);

@@ -25,7 +25,14 @@ double times(double x, double y) { return x == 0 || y == 0 ? 0 : x * y; }
 double no_bound(const double*, const double*, double) { return 0; }
 double same_bound(const double*, const double* b, double) { return b[0]; }
 double sum_bound(const double*, const double* b, double) { return b[0] + b[1]; }
-double max_bound(const double*, const double* b, double) { return std::fmax(b[0], b[1]); }
+
+/// The two ends of the interval of max(a, b), so that a loser far below adds nothing.
+double max_bound(const double* v, const double* b, double r) {
+  return std::fmax(std::fmax(v[0] + b[0], v[1] + b[1]) - r, r - std::fmax(v[0] - b[0], v[1] - b[1]));
+}
+double min_bound(const double* v, const double* b, double r) {
+  return std::fmax(std::fmin(v[0] + b[0], v[1] + b[1]) - r, r - std::fmin(v[0] - b[0], v[1] - b[1]));
+}
 
 double mul_bound(const double* v, const double* b, double) {
   return times(std::fabs(v[0]), b[1]) + times(std::fabs(v[1]), b[0]) + times(b[0], b[1]);
@@ -244,7 +251,7 @@ const std::array<ScalarRow, 60> table = {{
     {ScalarOp::abs, "abs", 1, KW_VALUE(std::fabs(a)), same_bound, exact, false},
     {ScalarOp::sign, "sign", 1, KW_VALUE(sign_of(a)), step_bound<sign_of>, exact, true},
     {ScalarOp::max, "max", 2, max_of, max_bound, exact, false},
-    {ScalarOp::min, "min", 2, min_of, max_bound, exact, false},
+    {ScalarOp::min, "min", 2, min_of, min_bound, exact, false},
     {ScalarOp::pow, "pow", 2, KW_VALUE(std::pow(a, b)), pow_bound, approximate, false},
     {ScalarOp::fmod, "fmod", 2, KW_VALUE(std::fmod(a, b)), modulo_bound<std::trunc>, exact, true},
     {ScalarOp::remainder, "remainder", 2, KW_VALUE(python_remainder(a, b)), modulo_bound<std::floor>, rounded, true},

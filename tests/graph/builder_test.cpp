@@ -58,7 +58,7 @@ TEST_CASE("constants are folded into maps") {
   const NodeId y = g.map2(ScalarOp::mul, x, two);
   CHECK(g[y].inputs.size() == 1);
   CHECK(g.shape(y) == Shape{3, 4});
-  CHECK(g.uniform_value(g.map2(ScalarOp::add, two, 3)) == 5.0);
+  CHECK(g.uniform_value(g.map2(ScalarOp::add, two, 3.0)) == 5.0);
 }
 
 TEST_CASE("window gives one output per place and appends its taps") {

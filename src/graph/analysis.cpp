@@ -1,0 +1,114 @@
+#include "graph/analysis.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace kw::graph {
+namespace {
+
+double count_of(const Node& node) { return static_cast<double>(element_count(node.shape)); }
+double bytes_of(const Node& node) { return count_of(node) * static_cast<double>(size_bytes(node.dtype)); }
+
+/// Arithmetic steps of an expression: args, immediates, casts and selects cost nothing.
+double steps_of(const ScalarExpr& expr) {
+  return static_cast<double>(std::count_if(expr.begin(), expr.end(), [](const ScalarStep& step) {
+    return step.op != ScalarOp::arg && step.op != ScalarOp::imm && step.op != ScalarOp::cast &&
+           step.op != ScalarOp::select;
+  }));
+}
+
+bool is_view(const Node& node) {
+  return node.is<PermuteAttr>() || node.is<ReshapeAttr>() || node.is<ExpandAttr>() || node.is<SliceAttr>() ||
+         node.is<FlipAttr>() || node.is<WindowAttr>() || node.is<ItemAttr>();
+}
+
+bool is_leaf(const Node& node) {
+  return node.is<InputAttr>() || node.is<ParamAttr>() || node.is<ConstantAttr>() || node.is<IotaAttr>();
+}
+
+/// Multiply-adds of an einsum: the product of all label sizes.
+double contract_size(const Graph& graph, const Node& node) {
+  const ContractAttr& attr = node.as<ContractAttr>();
+  double size = count_of(graph[node.inputs[0]]);
+  const Shape& b = graph[node.inputs[1]].shape;
+  for (size_t i = 0; i < attr.b.size(); ++i) {
+    if (std::find(attr.a.begin(), attr.a.end(), attr.b[i]) == attr.a.end()) size *= static_cast<double>(b[i]);
+  }
+  return size;
+}
+
+size_t interpreter_bytes(const Graph& graph, const Node& node, bool bounds) {
+  if (node.is<RecurAttr>()) {
+    const RecurAttr& recur = node.as<RecurAttr>();
+    double stacked = 0;
+    for (size_t i = static_cast<size_t>(recur.n_carry); i < recur.body->outputs.size(); ++i)
+      stacked += 2 * count_of((*recur.body)[recur.body->outputs[i].node]) * static_cast<double>(recur.steps);
+    return peak_bytes(*recur.body, bounds) + static_cast<size_t>(stacked * 16);
+  }
+  const bool exact = is_leaf(node) || !bounds;
+  (void)graph;
+  return static_cast<size_t>(count_of(node) * (exact ? 8 : 16));
+}
+
+}  // namespace
+
+double node_flops(const Graph& graph, NodeId id) {
+  const Node& node = graph[id];
+  if (node.is<MapAttr>()) return count_of(node) * steps_of(node.as<MapAttr>().expr);
+  if (node.is<ContractAttr>()) return 2 * contract_size(graph, node);
+  if (node.is<ReduceAttr>() || node.is<ScanAttr>()) return count_of(graph[node.inputs[0]]);
+  if (node.is<ScatterAttr>()) return count_of(graph[node.inputs[1]]);
+  if (node.is<RecurAttr>()) {
+    const RecurAttr& recur = node.as<RecurAttr>();
+    return count_work(*recur.body).flops * static_cast<double>(recur.steps);
+  }
+  if (node.is<SortAttr>()) {
+    const Node& input = graph[node.inputs[0]];
+    const auto n = static_cast<double>(input.shape[static_cast<size_t>(node.as<SortAttr>().axis)]);
+    return count_of(input) * std::max(1.0, std::log2(std::max(n, 1.0)));
+  }
+  return 0;
+}
+
+Work count_work(const Graph& graph) {
+  Work work;
+  for (size_t id = 0; id < graph.nodes.size(); ++id) {
+    const Node& node = graph.nodes[id];
+    work.flops += node_flops(graph, static_cast<NodeId>(id));
+    if (node.is<InputAttr>() || node.is<ParamAttr>()) work.min_bytes += bytes_of(node);
+    if (is_leaf(node) || is_view(node) || node.is<RecurAttr>()) continue;
+    work.node_bytes += bytes_of(node);
+    for (NodeId input : node.inputs) work.node_bytes += bytes_of(graph[input]);
+  }
+  for (const OutputInfo& out : graph.outputs) work.min_bytes += bytes_of(graph[out.node]);
+  return work;
+}
+
+double roofline_s(const Work& work, double flops_per_s, double bytes_per_s) {
+  return std::max(work.flops / flops_per_s, work.min_bytes / bytes_per_s);
+}
+
+size_t peak_bytes(const Graph& graph, bool bounds) {
+  std::vector<size_t> owner(graph.nodes.size());  // the node whose buffer a view shows
+  std::vector<size_t> last(graph.nodes.size(), 0);
+  for (size_t id = 0; id < graph.nodes.size(); ++id) {
+    const Node& node = graph.nodes[id];
+    owner[id] = is_view(node) ? owner[static_cast<size_t>(node.inputs[0])] : id;
+    for (NodeId input : node.inputs) last[owner[static_cast<size_t>(input)]] = id;
+  }
+  for (const OutputInfo& out : graph.outputs) last[owner[static_cast<size_t>(out.node)]] = graph.nodes.size();
+  size_t live = 0;
+  size_t peak = 0;
+  std::vector<std::vector<size_t>> dying(graph.nodes.size() + 1);
+  for (size_t id = 0; id < graph.nodes.size(); ++id) {
+    if (owner[id] != id) continue;
+    const size_t bytes = interpreter_bytes(graph, graph.nodes[id], bounds);
+    live += bytes;
+    peak = std::max(peak, live);
+    dying[std::max(last[id], id)].push_back(bytes);
+    for (size_t dead : dying[id]) live -= dead;
+  }
+  return peak;
+}
+
+}  // namespace kw::graph
