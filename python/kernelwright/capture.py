@@ -36,7 +36,7 @@ def capture(source: Source) -> torch.export.ExportedProgram:
 
 
 def _export(source: Source) -> torch.export.ExportedProgram:
-    """Non-strict first (it follows Python as it runs), then strict; plain tensor attributes become buffers if need be."""
+    """Non-strict first (it follows Python as it runs), then strict; plain tensor attributes may become buffers."""
     module, (args, kwargs) = source.module, source.inputs
     assert module is not None
     attempts: list[Callable[[], torch.nn.Module]] = [lambda: module, lambda: with_tensor_attributes_as_buffers(module)]

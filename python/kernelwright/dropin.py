@@ -49,6 +49,8 @@ class DropIn(torch.nn.Module):
         put("_original", original)
         put("_fallback", Fallback(path, manifest["fallback"], manifest.get("fallback_dynamic")))
         put("_said", set())
+        put("_trains", manifest["mode"] == "train")
+        put("_mode_matters", manifest["problem"].get("mode_matters", True))
         put("_calls", [0, 0])  # by kernels, by the original
         put("_engine", _make_engine(self, path, manifest, threads))
         problem = manifest["problem"]
@@ -62,7 +64,7 @@ class DropIn(torch.nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         engine = self._engine
         leaves = args if len(args) == self._plain and not kwargs else self._flatten(args, kwargs)
-        if engine is None or leaves is None or self.training != engine.training or not engine.accepts(leaves):
+        if engine is None or leaves is None or not self._in_mode() or not engine.accepts(leaves):
             return self._run_original(leaves, args, kwargs)
         outputs = engine.run(leaves)
         self._calls[0] += 1
@@ -73,6 +75,9 @@ class DropIn(torch.nn.Module):
         kept = {key: self._manifest.get(key) for key in ("verdict", "target", "mode")}
         isa = self._engine.isa if self._engine else None
         return {"kernel_calls": self._calls[0], "original_calls": self._calls[1], "isa": isa, **kept}
+
+    def _in_mode(self) -> bool:
+        return self.training == self._trains or not self._mode_matters
 
     def _flatten(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any] | None:
         """Tensor leaves in the Plan's order, or None when the arguments are structured otherwise than exported."""
@@ -107,6 +112,11 @@ class DropIn(torch.nn.Module):
         if self._original is not None:
             with torch.no_grad():
                 return self._original(*args, **kwargs)
+        if not self._in_mode():
+            mode = self._manifest["mode"]
+            raise PackageError(
+                f"the package holds the module in {mode} mode only; load it with original=MODULE for both"
+            )
         args, kwargs = self._as_exported(args, kwargs)
         return self._fallback.run(self, self._has_exported_shapes(leaves), args, kwargs)
 
@@ -117,7 +127,7 @@ class DropIn(torch.nn.Module):
     def _why_original(self, leaves: Any) -> str:
         if leaves is None:
             return "the arguments are structured otherwise than at export"
-        if self._engine is not None and self.training != self._engine.training:
+        if not self._in_mode():
             return f"the kernels were made for {self._manifest['mode']} mode"
         for leaf, row in zip(leaves, self._manifest["inputs"], strict=False):
             wanted = f"{row['dtype']}{row['shape']}"
@@ -145,7 +155,6 @@ class _Engine:
         self._handle = ctypes.c_void_p()
         _checked(self._library, self._library.kw_load(os.fsencode(path), threads, ctypes.byref(self._handle)))
         self._lock = threading.Lock()
-        self.training = manifest["mode"] == "train"
         self.isa = self._library.kw_isa(self._handle).decode()
         self._inputs = [(torch.Size(row["shape"]), _DTYPES[row["dtype"]]) for row in manifest["inputs"]]
         self._outputs = [(tuple(row["shape"]), _DTYPES[row["dtype"]]) for row in manifest["outputs"]]

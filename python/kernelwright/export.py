@@ -54,6 +54,7 @@ def _claim_stdout() -> Any:
 def run(text: str, out: str, mode: str, seed: int, meta: bool, draws: int) -> dict[str, Any]:
     """Exports `text` into the folder `out`. Raises Fault; writes problem.json last, so that half a folder shows."""
     from kernelwright.capture import capture
+    from kernelwright.fallback import save_dynamic
     from kernelwright.faults import Fault
     from kernelwright.source import load_source
 
@@ -62,6 +63,8 @@ def run(text: str, out: str, mode: str, seed: int, meta: bool, draws: int) -> di
     try:
         os.makedirs(out, exist_ok=True)
         _save_program(program, os.path.join(out, "model.pt2"))
+        if source.module is not None and not meta:
+            save_dynamic(source.module, *source.inputs, os.path.join(out, "fallback.pt2"))
         problem = _describe(source, program, out, seed, draws)
         _write_json(os.path.join(out, "problem.json"), problem)
     except OSError as error:
@@ -100,6 +103,7 @@ def _describe(source: Any, program: Any, out: str, seed: int, draws: int) -> dic
 
     from kernelwright.capture import mutations, ordered_inputs, pytree_text
     from kernelwright.domains import describe
+    from kernelwright.source import forward_names, mode_matters
 
     leaves = ordered_inputs(program, source.inputs)
     names = [spec.arg.name for spec in program.graph_signature.input_specs if spec.kind.name == "USER_INPUT"]
@@ -116,6 +120,8 @@ def _describe(source: Any, program: Any, out: str, seed: int, draws: int) -> dic
         "inputs": [describe(name, leaf) for name, leaf in tensors],
         "argument_count": len(source.inputs[0]),
         "argument_names": list(source.inputs[1]),
+        "forward_names": forward_names(source.module),
+        "mode_matters": mode_matters(source.module),
         "in_spec": pytree_text(program.call_spec.in_spec, "the input"),
         "out_spec": pytree_text(program.call_spec.out_spec, "the output"),
         "mutated_buffers": changed["buffers"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import random
 import sys
@@ -97,7 +98,7 @@ def _import_file(path: str) -> ModuleType:
 
 
 def as_inputs(value: Any, owner: str) -> Inputs:
-    """Example inputs as (args, kwargs): a tensor, a list or tuple of arguments, a dict, or (args tuple, kwargs dict)."""
+    """Example inputs as (args, kwargs): a tensor, a list or tuple of arguments, a dict, or (args, kwargs dict)."""
     if isinstance(value, torch.Tensor):
         return (value,), {}
     if isinstance(value, dict):
@@ -188,3 +189,29 @@ def _load_pt2(path: str) -> Source:
         raise Fault("export.inputs", f"`{path}` holds no example inputs", "save it with its example inputs")
     args, kwargs = program.example_inputs
     return Source(_stem(path), path, "pt2", "eval", None, program, (tuple(args), dict(kwargs)), None, path)
+
+
+def forward_names(module: torch.nn.Module | None) -> list[str]:
+    """Names of forward's positional parameters, so that the drop-in takes them as keywords too."""
+    if module is None:
+        return []
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [p.name for p in inspect.signature(module.forward).parameters.values() if p.kind in kinds]
+
+
+def mode_matters(module: torch.nn.Module | None) -> bool:
+    """False when train() and eval() cannot differ: no part that looks at `training`, its own code included."""
+    if module is None:
+        return True
+    return any(_looks_at_training(type(part)) and not _is_inert(part) for part in module.modules())
+
+
+def _looks_at_training(kind: type) -> bool:
+    functions = [f for base in kind.__mro__ if base not in (torch.nn.Module, object) for f in vars(base).values()]
+    return any("training" in f.__code__.co_names for f in functions if hasattr(f, "__code__"))
+
+
+def _is_inert(part: torch.nn.Module) -> bool:
+    """Parts whose dropout is off, and attention blocks that only pass it on."""
+    rates = [getattr(part, name) for name in ("p", "dropout") if isinstance(getattr(part, name, None), float | int)]
+    return bool(rates) and all(rate == 0 for rate in rates)
