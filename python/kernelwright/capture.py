@@ -36,7 +36,7 @@ def capture(source: Source) -> torch.export.ExportedProgram:
 
 
 def _export(source: Source) -> torch.export.ExportedProgram:
-    """Non-strict first (it follows Python as it runs), then strict; plain tensor attributes may become buffers."""
+    """Non-strict first (it follows Python as it runs), then strict; then with plain tensor attributes as buffers."""
     module, (args, kwargs) = source.module, source.inputs
     assert module is not None
     attempts: list[Callable[[], torch.nn.Module]] = [lambda: module, lambda: with_tensor_attributes_as_buffers(module)]
@@ -51,13 +51,19 @@ def _export(source: Source) -> torch.export.ExportedProgram:
                 return program
             except Exception as error:
                 first = first or error
-        if not has_tensor_attributes(module):
+        if not tensor_attributes(module):
             break
     raise _explain(source, first or RuntimeError("no attempt succeeded")) from first
 
 
-def has_tensor_attributes(module: torch.nn.Module) -> bool:
-    return any(isinstance(v, torch.Tensor) for m in module.modules() for v in vars(m).values())
+def tensor_attributes(module: torch.nn.Module) -> set[str]:
+    """Names of the tensors that the module holds as plain attributes, neither parameters nor buffers."""
+    return {
+        f"{path}.{name}" if path else name
+        for path, part in module.named_modules()
+        for name, value in vars(part).items()
+        if isinstance(value, torch.Tensor)
+    }
 
 
 def with_tensor_attributes_as_buffers(module: torch.nn.Module) -> torch.nn.Module:
@@ -72,10 +78,11 @@ def with_tensor_attributes_as_buffers(module: torch.nn.Module) -> torch.nn.Modul
 
 def find_lost_state(program: torch.export.ExportedProgram, module: torch.nn.Module) -> list[str]:
     """Plain tensor attributes that forward mutates in place: export would freeze them as constants."""
-    signature = program.graph_signature
-    constants = {s.arg.name for s in signature.input_specs if s.kind == InputKind.CONSTANT_TENSOR}
+    plain = tensor_attributes(module)
+    specs = program.graph_signature.input_specs
+    held = {s.arg.name: s.target for s in specs if s.kind == InputKind.CONSTANT_TENSOR and s.target in plain}
     mutating = [n for n in program.graph.nodes if n.op == "call_function" and _writes_first_argument(n)]
-    return [n.args[0].name for n in mutating if getattr(n.args[0], "name", "") in constants]
+    return [held[n.args[0].name] for n in mutating if getattr(n.args[0], "name", "") in held]
 
 
 def _writes_first_argument(node: torch.fx.Node) -> bool:

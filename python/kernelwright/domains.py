@@ -55,7 +55,7 @@ def write_draw(folder: str, index: int, tensors: list[torch.Tensor]) -> list[str
         name = f"{index}.{i}.bin"
         dense = tensor.detach().contiguous().reshape(-1).view(torch.uint8) if tensor.numel() else tensor.new_empty(0)
         with open(os.path.join(folder, name), "wb") as file:
-            file.write(memoryview(dense.numpy()).cast("B") if tensor.numel() else b"")
+            file.write(dense.numpy().tobytes() if tensor.numel() else b"")
         names.append(name)
     return names
 

@@ -165,10 +165,10 @@ def _make_model(file: ModuleType, path: str, seed: int, device: str) -> torch.nn
     set_seed(seed)
     try:
         given = file.get_init_inputs() if hasattr(file, "get_init_inputs") else []
-        args, kwargs = ((), given) if isinstance(given, dict) else (tuple(given), {})
-        # Files that pass keyword arguments wrap them in a one-element list.
-        if len(args) == 1 and isinstance(args[0], dict):
-            args, kwargs = (), args[0]
+        # Files that pass keyword arguments give a dict, some in a one-element list.
+        if isinstance(given, list | tuple) and len(given) == 1 and isinstance(given[0], dict):
+            given = given[0]
+        args, kwargs = ((), dict(given)) if isinstance(given, dict) else (tuple(given), {})
         with torch.device(device):
             return _as_module(file.Model(*args, **kwargs), "`Model(...)`")
     except Fault:

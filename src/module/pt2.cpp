@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "base/file.h"
 #include "module/program_reader.h"
 #include "module/weights_reader.h"
 
@@ -46,10 +47,8 @@ Failure explain_no_program(const ZipArchive& zip) {
 }
 
 /// Chooses the program: the only one, or the one named "model".
-Result<OpenArchive> open_archive(const std::filesystem::path& path) {
-  auto file = MappedFile::open(path);
-  if (!file) return Failure{"pt2.missing", file.failure().message, file.failure().hint};
-  auto zip = ZipArchive::open((*file)->bytes());
+Result<OpenArchive> open_archive(std::span<const std::byte> bytes, const std::shared_ptr<const void>& owner) {
+  auto zip = ZipArchive::open(bytes);
   if (!zip) return zip.failure();
   const auto programs = find_programs(*zip);
   if (programs.empty()) return explain_no_program(*zip);
@@ -58,7 +57,7 @@ Result<OpenArchive> open_archive(const std::filesystem::path& path) {
     if (program.second == "model") chosen = program;
   if (programs.size() > 1 && chosen.second != "model")
     return not_pt2("the archive holds several programs and none is named `model`");
-  return OpenArchive{std::move(*file), std::move(*zip), chosen.first, chosen.second};
+  return OpenArchive{owner, bytes, std::move(*zip), chosen.first, chosen.second};
 }
 
 Status check_byte_order(const OpenArchive& archive) {
@@ -95,7 +94,13 @@ Status check_agreement(const Program& program, const WeightTable& weights) {
 }  // namespace
 
 Result<LoadedModule> load_pt2(const std::filesystem::path& path) {
-  const auto archive = open_archive(path);
+  const auto file = MappedFile::open(path);
+  if (!file) return Failure{"pt2.missing", file.failure().message, file.failure().hint};
+  return load_pt2((*file)->bytes(), *file);
+}
+
+Result<LoadedModule> load_pt2(std::span<const std::byte> bytes, const std::shared_ptr<const void>& owner) {
+  const auto archive = open_archive(bytes, owner);
   if (!archive) return archive.failure();
   if (auto order = check_byte_order(*archive); !order) return order.failure();
   auto program = read_model_json(*archive);

@@ -1,5 +1,7 @@
 #pragma once
+#include <cstddef>
 #include <filesystem>
+#include <span>
 
 #include "base/result.h"
 #include "module/program.h"
@@ -10,5 +12,8 @@ namespace kw::module {
 /// fails: pt2.missing, pt2.not_zip, pt2.not_pt2, pt2.truncated, pt2.hostile (bomb, escape, overlap, range),
 ///        pt2.schema, pt2.dynamic_shape, pt2.dtype, pt2.higher_order
 Result<LoadedModule> load_pt2(const std::filesystem::path& path);
+
+/// The same from memory; `owner` keeps `bytes` alive, and the loaded tensors share it.
+Result<LoadedModule> load_pt2(std::span<const std::byte> bytes, const std::shared_ptr<const void>& owner);
 
 }  // namespace kw::module

@@ -44,7 +44,7 @@ void copy_dense(const TensorMeta& meta, const std::byte* storage, std::byte* out
 class WeightsReader {
  public:
   explicit WeightsReader(const OpenArchive& archive)
-      : archive_(archive), dense_budget_bytes_((size_t{64} << 20) + 4 * archive.file->bytes().size()) {}
+      : archive_(archive), dense_budget_bytes_((size_t{64} << 20) + 4 * archive.bytes.size()) {}
 
   Result<WeightTable> read() {
     read_group("data/weights/", {"_weights_config.json", "_model_param_config.json"});
@@ -110,7 +110,8 @@ class WeightsReader {
       blob.bytes = {blob.owner.get(), member->size_bytes};
     } else {
       blob.bytes = archive_.zip.packed(*member);
-      blob.owner = {archive_.file, const_cast<std::byte*>(archive_.file->bytes().data())};
+      const auto owner = std::const_pointer_cast<void>(archive_.owner);
+      blob.owner = {owner, const_cast<std::byte*>(archive_.bytes.data())};
       blob.file_offset = member->data_offset;
     }
     return &blobs_.emplace(path, std::move(blob)).first->second;

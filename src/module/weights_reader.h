@@ -1,8 +1,8 @@
 #pragma once
 #include <memory>
+#include <span>
 #include <string>
 
-#include "base/file.h"
 #include "base/result.h"
 #include "module/program.h"
 #include "module/zip.h"
@@ -11,7 +11,8 @@ namespace kw::module {
 
 /// A `.pt2` archive's place in memory.
 struct OpenArchive {
-  std::shared_ptr<MappedFile> file;
+  std::shared_ptr<const void> owner;  // keeps bytes alive
+  std::span<const std::byte> bytes;
   ZipArchive zip;
   std::string root;   // common folder of all members, with its slash
   std::string model;  // name of the program in it

@@ -2,24 +2,212 @@
 
 #include <doctest/doctest.h>
 
-#include <cstdlib>
+#include <cmath>
+
+#include "archive_maker.h"
 
 using namespace kw;
 using namespace kw::module;
+using namespace kw::test;
 
-TEST_CASE("a missing file is told so") {
-  const auto loaded = load_pt2("/nonexistent/x.pt2");
-  REQUIRE(!loaded.ok());
-  CHECK(loaded.failure().id == "pt2.missing");
+namespace {
+
+const std::string program_name = "m/models/model.json", config_name = "m/data/weights/model_weights_config.json";
+
+Result<LoadedModule> load_bytes(const std::string& bytes) {
+  const auto owner = std::make_shared<const std::string>(bytes);
+  return load_pt2(std::as_bytes(std::span(*owner)), owner);
 }
 
-TEST_CASE("try one") {
-  const char* p = std::getenv("KW_TRY");
-  if (!p) return;
-  const auto loaded = load_pt2(p);
-  if (!loaded) MESSAGE(loaded.failure().id, loaded.failure().message);
+Result<LoadedModule> load_members(const std::vector<Member>& members) { return load_bytes(make_zip(members)); }
+
+std::string failure_id(const Result<LoadedModule>& loaded) { return loaded ? "loaded" : loaded.failure().id; }
+
+/// The linear module with one text of its program replaced.
+Result<LoadedModule> load_edited(const std::string& from, const std::string& to) {
+  return load_members(with_edit(linear_members(), program_name, from, to));
+}
+
+}  // namespace
+
+TEST_CASE("a linear module is read whole") {
+  const auto loaded = load_members(linear_members());
+  REQUIRE_MESSAGE(loaded.ok(), failure_id(loaded));
+  const Program& program = loaded->program;
+  REQUIRE(program.nodes.size() == 1);
+  CHECK(program.nodes[0].target == "aten.linear.default");
+  CHECK(std::get<TensorRef>(program.nodes[0].arguments[1].value).name == "p_w");
+  CHECK(program.inputs[2].kind == InputKind::user);
+  CHECK(program.tensors.at("linear").shape == Shape{2, 4});
+  CHECK(program.out_spec == "out");
+  const Tensor& weight = loaded->weights.tensors.at("fc.weight");
+  CHECK(weight.as<float>()[11] == 5.5f);
+  CHECK(loaded->weights.file_offsets.contains("fc.weight"));
+}
+
+TEST_CASE("the user's line is the innermost outside torch") {
+  const auto loaded = load_members(linear_members());
   REQUIRE(loaded.ok());
-  for (auto& n : loaded->program.nodes)
-    MESSAGE(n.target, " ", n.outputs.size(), " ", n.source.file, n.source.line, n.source.text, n.source.module_path);
-  for (auto& [n, t] : loaded->weights.tensors) MESSAGE(n, " ", t.bytes(), " ", (t.data ? load_element(t, 0) : 0.0));
+  const SourceLine& source = loaded->program.nodes[0].source;
+  CHECK(source.file == "/home/u/net.py");
+  CHECK(source.line == 8);
+  CHECK(source.text == "y = self.fc(x)");
+  CHECK(source.module_path == "fc");
+}
+
+TEST_CASE("a strided weight becomes dense") {
+  // Stored [4, 3] read as a transposed [4, 3] with strides [1, 4].
+  auto members = with_edit(linear_members(), config_name, R"("strides": [{"as_int": 3}, {"as_int": 1}])",
+                           R"("strides": [{"as_int": 1}, {"as_int": 4}])");
+  const auto loaded = load_members(members);
+  REQUIRE_MESSAGE(loaded.ok(), failure_id(loaded));
+  const float* weight = loaded->weights.tensors.at("fc.weight").as<float>();
+  CHECK(weight[1] == 2.0f);  // element (0, 1) lies at storage index 4
+  CHECK(weight[3] == 0.5f);
+  CHECK(!loaded->weights.file_offsets.contains("fc.weight"));
+}
+
+TEST_CASE("non-finite floats are read as strings and as bare tokens") {
+  for (const std::string token : {R"("-Infinity")", "-Infinity"}) {
+    const auto loaded = load_edited(R"({"name": "bias", "arg": {"as_tensor": {"name": "p_b"}}, "kind": 1})",
+                                    R"({"name": "bias", "arg": {"as_float": )" + token + R"(}, "kind": 1})");
+    REQUIRE_MESSAGE(loaded.ok(), failure_id(loaded));
+    CHECK(std::get<double>(loaded->program.nodes[0].arguments[2].value) == -INFINITY);
+  }
+}
+
+TEST_CASE("parameters on the meta device have shapes and no data") {
+  auto members = with_edit(linear_members(), config_name, R"("type": "cpu")", R"("type": "meta")");
+  members[0].content.clear();
+  const auto loaded = load_members(members);
+  REQUIRE_MESSAGE(loaded.ok(), failure_id(loaded));
+  CHECK(loaded->weights.tensors.at("fc.weight").data == nullptr);
+  CHECK(loaded->weights.metas.at("fc.weight").shape == Shape{4, 3});
+}
+
+TEST_CASE("a grad-mode wrapper is inlined") {
+  const std::string node = R"({"target": "torch.ops.higher_order.wrap_with_set_grad_enabled", "inputs": [
+    {"name": "", "arg": {"as_bool": true}, "kind": 1},
+    {"name": "", "arg": {"as_graph": {"name": "submod", "graph": {"inputs": [{"as_tensor": {"name": "arg"}}],
+      "outputs": [{"as_tensor": {"name": "relu"}}], "nodes": [{"target": "torch.ops.aten.relu.default",
+      "inputs": [{"name": "self", "arg": {"as_tensor": {"name": "arg"}}, "kind": 1}],
+      "outputs": [{"as_tensor": {"name": "relu"}}], "metadata": {}}], "tensor_values": {"relu":
+      {"dtype": 7, "sizes": [{"as_int": 2}, {"as_int": 3}], "strides": [{"as_int": 3}, {"as_int": 1}],
+       "storage_offset": {"as_int": 0}, "layout": 7}}}}}, "kind": 1},
+    {"name": "", "arg": {"as_tensor": {"name": "x"}}, "kind": 1}],
+    "outputs": [{"as_tensors": [{"name": "wrapped"}]}], "metadata": {}}, )";
+  auto members = with_edit(linear_members(), program_name, R"({"target": "torch.ops.aten.linear.default")",
+                           node + R"({"target": "torch.ops.aten.linear.default")");
+  members = with_edit(members, program_name, R"("input", "arg": {"as_tensor": {"name": "x"}})",
+                      R"("input", "arg": {"as_tensor": {"name": "wrapped"}})");
+  const auto loaded = load_members(members);
+  REQUIRE_MESSAGE(loaded.ok(), loaded.failure().message);
+  REQUIRE(loaded->program.nodes.size() == 2);
+  CHECK(loaded->program.nodes[0].target == "aten.relu.default");
+  CHECK(std::get<TensorRef>(loaded->program.nodes[1].arguments[0].value).name == loaded->program.nodes[0].outputs[0]);
+}
+
+TEST_CASE("what is not understood is refused by name") {
+  struct Row {
+    const char *from, *to, *id, *said;
+  };
+  const Row rows[] = {
+      {R"("major": 8)", R"("major": 9)", "pt2.schema", "schema 9.20"},
+      {R"("x": {"dtype": 7, "sizes": [{"as_int": 2})", R"("x": {"dtype": 7, "sizes": [{"as_expr": {"expr_str": "s0"}})",
+       "pt2.dynamic_shape", "input `x` has the dynamic size s0 in dimension 0"},
+      {R"("x": {"dtype": 7)", R"("x": {"dtype": 10)", "pt2.dtype", "input `x` has dtype complex64"},
+      {R"("x": {"dtype": 7)", R"("x": {"dtype": 99)", "pt2.dtype", "number 99"},
+      {"aten.linear.default", "higher_order.cond", "pt2.higher_order", "higher_order.cond (/home/u/net.py:8)"},
+      {R"({"as_tensor": {"name": "p_w"}}, "kind": 1)", R"({"as_tensor": {"name": "q"}}, "kind": 1)", "pt2.schema",
+       "`q`"},
+      {R"("arg": {"as_tensor": {"name": "x"}}, "kind")", R"("arg": {"as_tensor": {"name": "x"}, "as_int": 1}, "kind")",
+       "pt2.schema", "union"},
+      {R"("x": {"dtype": 7, "sizes": [{"as_int": 2})", R"("x": {"dtype": 7, "sizes": [{"as_int": -2})", "pt2.hostile",
+       "negative"},
+      {R"("x": {"dtype": 7, "sizes": [{"as_int": 2})", R"("x": {"dtype": 7, "sizes": [{"as_int": 4611686018427387904})",
+       "pt2.hostile", "2^48"},
+      {R"("p_w": {"dtype": 7, "sizes": [{"as_int": 4})", R"("p_w": {"dtype": 7, "sizes": [{"as_int": 5})", "pt2.schema",
+       "disagree"},
+      {R"("name": "linear"}}], "metadata")", R"("name": "x"}}], "metadata")", "pt2.schema", "twice"},
+      {R"("schema_version")", R"("schema")", "pt2.schema", "lacks `schema_version`"},
+  };
+  for (const Row& row : rows) {
+    CAPTURE(row.to);
+    const auto loaded = load_edited(row.from, row.to);
+    REQUIRE(!loaded.ok());
+    CHECK(loaded.failure().id == row.id);
+    CHECK_MESSAGE(loaded.failure().message.find(row.said) != std::string::npos, loaded.failure().message);
+    CHECK(!loaded.failure().hint.empty());
+  }
+}
+
+TEST_CASE("tensors stay inside their stored bytes") {
+  auto edited = [](const char* from, const char* to) {
+    return failure_id(load_members(with_edit(linear_members(), config_name, from, to)));
+  };
+  CHECK(edited(R"("storage_offset": {"as_int": 0})", R"("storage_offset": {"as_int": 1})") == "pt2.hostile");
+  CHECK(edited(R"("strides": [{"as_int": 3})", R"("strides": [{"as_int": 9000000000})") == "pt2.hostile");
+  CHECK(edited(R"("strides": [{"as_int": 3})", R"("strides": [{"as_int": -3})") == "pt2.hostile");
+  CHECK(edited("weight_0", "../../weight_0") == "pt2.schema");
+}
+
+TEST_CASE("archives that are none, cut off or hostile") {
+  CHECK(failure_id(load_pt2("/nonexistent/x.pt2")) == "pt2.missing");
+  CHECK(failure_id(load_bytes("")) == "pt2.not_zip");
+  CHECK(failure_id(load_bytes("import torch\n")) == "pt2.not_zip");
+  CHECK(failure_id(load_members({{"hello.txt", "hi"}})) == "pt2.not_pt2");
+  const std::string whole = make_zip(linear_members());
+  CHECK(failure_id(load_bytes(whole.substr(0, whole.size() / 2))) == "pt2.truncated");
+  auto with_member = [](Member extra) {
+    auto members = linear_members();
+    members.push_back(std::move(extra));
+    return failure_id(load_members(members));
+  };
+  CHECK(with_member({"m/extra", "fine"}) == "loaded");
+  CHECK(with_member({"../../etc/passwd", "x"}) == "pt2.hostile");
+  CHECK(with_member({"/etc/passwd", "x"}) == "pt2.hostile");
+  CHECK(with_member({"m/byteorder", "little"}) == "pt2.hostile");
+  CHECK(with_member({"m/extra", "tiny", false, 4000000000}) == "pt2.hostile");
+  CHECK(with_member({"m/extra", "tiny", true, 4000000000}) == "pt2.hostile");
+  CHECK(with_member({"m/bomb", std::string(size_t{100} << 20, '\0'), true}) == "pt2.hostile");
+}
+
+TEST_CASE("members that overlap are refused") {
+  std::string bytes = make_zip(linear_members());
+  // The second entry of the list points at the first member's header.
+  const size_t second = bytes.find("PK\1\2", bytes.find("PK\1\2") + 4);
+  for (int i = 0; i < 4; ++i) bytes[second + 42 + static_cast<size_t>(i)] = '\0';
+  CHECK(failure_id(load_bytes(bytes)) == "pt2.hostile");
+}
+
+TEST_CASE("a wrong checksum of the program is noticed") {
+  std::string bytes = make_zip(linear_members());
+  const size_t at = bytes.find("m/byteorder") + std::string("m/byteorder").size();
+  bytes[at] = 'L';
+  CHECK(failure_id(load_bytes(bytes)) == "pt2.truncated");
+}
+
+TEST_CASE("no damage crashes the reader") {
+  const std::string whole = make_zip(linear_members());
+  size_t refused = 0;
+  for (size_t cut = 0; cut < whole.size(); cut += 7) refused += !load_bytes(whole.substr(0, cut)).ok();
+  CHECK(refused == (whole.size() + 6) / 7);
+  for (size_t at = 0; at < whole.size(); ++at) {
+    std::string damaged = whole;
+    damaged[at] = static_cast<char>(damaged[at] ^ (at % 2 ? 0xff : 1 << at % 8));
+    const auto loaded = load_bytes(damaged);
+    if (!loaded) CHECK(!loaded.failure().message.empty());
+  }
+}
+
+TEST_CASE("no damage to the program's text crashes the reader") {
+  const auto members = linear_members();
+  const std::string& text = members[4].content;
+  for (size_t at = 0; at < text.size(); at += 3) {
+    auto damaged = members;
+    damaged[4].deflate = false;
+    damaged[4].content[at] = "0[]{}\"-,:9"[at % 10];
+    const auto loaded = load_members(damaged);
+    if (!loaded) CHECK(!loaded.failure().id.empty());
+  }
 }
