@@ -86,6 +86,9 @@ def _warm_up() -> None:
     """Loads all that an export loads, once for every child. One thread: a fork would lose a pool's workers."""
     import torch
 
+    import kernelwright.capture
+    import kernelwright.domains  # noqa: F401
+
     torch.set_num_threads(1)
     module = torch.nn.Linear(2, 2, device="meta")
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():

@@ -182,8 +182,7 @@ TEST_CASE("members that overlap are refused") {
 
 TEST_CASE("a wrong checksum of the program is noticed") {
   std::string bytes = make_zip(linear_members());
-  const size_t at = bytes.find("m/byteorder") + std::string("m/byteorder").size();
-  bytes[at] = 'L';
+  bytes[bytes.find("little")] = 'L';
   CHECK(failure_id(load_bytes(bytes)) == "pt2.truncated");
 }
 
