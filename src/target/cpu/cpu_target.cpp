@@ -48,7 +48,8 @@ class CpuTarget final : public Target {
 Result<std::unique_ptr<Target>> open_cpu_target(const CpuOptions& options) {
   const std::string isa = options.isa.empty() ? best_isa() : options.isa;
   if (!runtime::isa_runs(isa))
-    return Failure{"cpu.isa", fmt::format("this machine cannot run {} code", isa), fmt::format("leave it out: {} would be used", best_isa())};
+    return Failure{"cpu.isa", fmt::format("this machine cannot run {} code", isa),
+                   fmt::format("leave it out: {} would be used", best_isa())};
   const int threads = options.threads > 0 ? options.threads : runtime::usable_cores();
   const auto cache = options.cache_dir.empty() ? default_cache_dir() : options.cache_dir;
   const std::string worker = options.worker.empty() ? default_worker() : options.worker;

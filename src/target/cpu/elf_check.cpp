@@ -16,14 +16,15 @@ namespace kw::target {
 namespace {
 
 constexpr std::string_view allowed_symbols[] = {
-    "memcpy", "memset", "memmove", "memcmp", "exp",   "exp2",  "expm1", "log",   "log2",  "log10",  "log1p",  "pow",
-    "sin",    "cos",    "tan",     "asin",   "acos",  "atan",  "atan2", "sinh",  "cosh",  "tanh",   "asinh",  "acosh",
-    "atanh",  "sqrt",   "cbrt",    "hypot",  "erf",   "erfc",  "lgamma", "tgamma", "fmod", "remainder", "floor", "ceil",
-    "trunc",  "round",  "rint",    "nearbyint", "ldexp", "frexp", "fma", "fmin", "fmax", "copysign", "fabs", "sincos",
-    "scalbn", "lrint",  "lround",  "llrint", "llround", "nextafter", "modf"};
+    "memcpy", "memset", "memmove", "memcmp",    "exp",   "exp2",     "expm1", "log",    "log2",   "log10",
+    "log1p",  "pow",    "sin",     "cos",       "tan",   "asin",     "acos",  "atan",   "atan2",  "sinh",
+    "cosh",   "tanh",   "asinh",   "acosh",     "atanh", "sqrt",     "cbrt",  "hypot",  "erf",    "erfc",
+    "lgamma", "tgamma", "fmod",    "remainder", "floor", "ceil",     "trunc", "round",  "rint",   "nearbyint",
+    "ldexp",  "frexp",  "fma",     "fmin",      "fmax",  "copysign", "fabs",  "sincos", "scalbn", "lrint",
+    "lround", "llrint", "llround", "nextafter", "modf"};
 constexpr std::string_view allowed_libraries[] = {"libm.so.6", "libc.so.6"};
-constexpr std::string_view harmless_sections[] = {".got", ".got.plt", ".dynamic", ".data.rel.ro", ".data.rel.ro.local",
-                                                  ".relro_padding"};
+constexpr std::string_view harmless_sections[] = {".got",         ".got.plt",           ".dynamic",
+                                                  ".data.rel.ro", ".data.rel.ro.local", ".relro_padding"};
 
 #if defined(__aarch64__)
 constexpr uint32_t calling_relocation = R_AARCH64_IRELATIVE;
@@ -31,7 +32,9 @@ constexpr uint32_t calling_relocation = R_AARCH64_IRELATIVE;
 constexpr uint32_t calling_relocation = R_X86_64_IRELATIVE;
 #endif
 
-Failure damaged(std::string_view what) { return {"binary.damaged", fmt::format("the kernel binary is damaged: {}", what), ""}; }
+Failure damaged(std::string_view what) {
+  return {"binary.damaged", fmt::format("the kernel binary is damaged: {}", what), ""};
+}
 Failure forbidden(std::string_view what) { return {"binary.forbidden", fmt::format("the kernel binary {}", what), ""}; }
 
 /// Bounds-checked reads of a 64-bit little-endian shared object.
@@ -127,16 +130,21 @@ Status check_dynamic_entry(const Elf& elf, const Elf64_Dyn& entry, const Elf64_S
     case DT_FINI:
     case DT_INIT_ARRAY:
     case DT_FINI_ARRAY:
-    case DT_PREINIT_ARRAY: return forbidden("runs code when it is loaded");
-    case DT_TEXTREL: return forbidden("rewrites its own code when it is loaded");
+    case DT_PREINIT_ARRAY:
+      return forbidden("runs code when it is loaded");
+    case DT_TEXTREL:
+      return forbidden("rewrites its own code when it is loaded");
     case DT_RPATH:
     case DT_RUNPATH:
     case DT_AUDIT:
     case DT_DEPAUDIT:
     case DT_FILTER:
-    case DT_AUXILIARY: return forbidden("names a library search path");
-    case DT_NEEDED: break;
-    default: return ok_status();
+    case DT_AUXILIARY:
+      return forbidden("names a library search path");
+    case DT_NEEDED:
+      break;
+    default:
+      return ok_status();
   }
   if (entry.d_un.d_val >= strings.sh_size) return damaged("a library name lies outside its table");
   const auto name = elf.text(strings.sh_offset + entry.d_un.d_val, strings.sh_size - entry.d_un.d_val);
@@ -159,7 +167,8 @@ Status check_dynamic(const Elf& elf, const Sections& sections, const Elf64_Shdr&
 
 bool symbol_allowed(std::string_view name) {
   for (std::string_view allowed : allowed_symbols)
-    if (name == allowed || (name.size() == allowed.size() + 1 && name.back() == 'f' && name.substr(0, allowed.size()) == allowed))
+    if (name == allowed ||
+        (name.size() == allowed.size() + 1 && name.back() == 'f' && name.substr(0, allowed.size()) == allowed))
       return true;
   return false;
 }

@@ -14,16 +14,26 @@ using kernel::Role;
 
 std::string_view c_type(DType dtype) {
   switch (dtype) {
-    case DType::f16: return "kw_f16";
-    case DType::bf16: return "kw_bf16";
-    case DType::f32: return "float";
-    case DType::f64: return "double";
-    case DType::boolean: return "unsigned char";
-    case DType::u8: return "uint8_t";
-    case DType::i8: return "int8_t";
-    case DType::i16: return "int16_t";
-    case DType::i32: return "int32_t";
-    case DType::i64: return "int64_t";
+    case DType::f16:
+      return "kw_f16";
+    case DType::bf16:
+      return "kw_bf16";
+    case DType::f32:
+      return "float";
+    case DType::f64:
+      return "double";
+    case DType::boolean:
+      return "unsigned char";
+    case DType::u8:
+      return "uint8_t";
+    case DType::i8:
+      return "int8_t";
+    case DType::i16:
+      return "int16_t";
+    case DType::i32:
+      return "int32_t";
+    case DType::i64:
+      return "int64_t";
   }
   return "void";
 }
@@ -31,8 +41,11 @@ std::string_view c_type(DType dtype) {
 struct ScalarRow {
   std::string_view type, c_type, stored;
 };
-constexpr ScalarRow scalars[] = {{"u32", "uint32_t", "int64_t"}, {"i32", "int32_t", "int64_t"}, {"i64", "int64_t", "int64_t"},
-                                 {"f32", "float", "double"},     {"f64", "double", "double"}};
+constexpr ScalarRow scalars[] = {{"u32", "uint32_t", "int64_t"},
+                                 {"i32", "int32_t", "int64_t"},
+                                 {"i64", "int64_t", "int64_t"},
+                                 {"f32", "float", "double"},
+                                 {"f64", "double", "double"}};
 
 bool read_only(Role role, bool in_prepare) {
   return role == Role::input || role == Role::parameter || (role == Role::prepared && !in_prepare);
@@ -54,7 +67,8 @@ Result<Parameter> parameter_of(const Plan& plan, const kernel::Arg& arg, bool in
     return Failure{"plan.field", fmt::format("the Plan passes a scalar of unknown type {}", scalar->type), ""};
   }
   const std::string& name = std::get<std::string>(arg);
-  const auto at = std::find_if(plan.buffers.begin(), plan.buffers.end(), [&](const Buffer& b) { return b.name == name; });
+  const auto at =
+      std::find_if(plan.buffers.begin(), plan.buffers.end(), [&](const Buffer& b) { return b.name == name; });
   if (at == plan.buffers.end()) return Failure{"plan.buffer", fmt::format("the Plan names no buffer {}", name), ""};
   return Parameter{std::string(c_type(at->dtype)), false, read_only(at->role, in_prepare), ""};
 }
@@ -71,8 +85,11 @@ Status merge(const std::string& kernel, std::vector<Parameter>& known, const std
 }
 
 bool identifier(const std::string& name) {
-  const auto good = [](char c) { return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
-  return !name.empty() && name.size() < 200 && !(name[0] >= '0' && name[0] <= '9') && std::all_of(name.begin(), name.end(), good);
+  const auto good = [](char c) {
+    return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+  };
+  return !name.empty() && name.size() < 200 && !(name[0] >= '0' && name[0] <= '9') &&
+         std::all_of(name.begin(), name.end(), good);
 }
 
 Status collect(const Plan& plan, const std::vector<kernel::Step>& steps, bool in_prepare, Kernels& kernels) {
@@ -82,7 +99,8 @@ Status collect(const Plan& plan, const std::vector<kernel::Step>& steps, bool in
       continue;
     }
     const auto& launch = std::get<kernel::Launch>(step);
-    if (!identifier(launch.kernel)) return Failure{"plan.kernel", "the Plan launches a kernel whose name is no identifier", ""};
+    if (!identifier(launch.kernel))
+      return Failure{"plan.kernel", "the Plan launches a kernel whose name is no identifier", ""};
     std::vector<Parameter> parameters;
     for (const kernel::Arg& arg : launch.args) {
       auto parameter = parameter_of(plan, arg, in_prepare);
@@ -104,7 +122,8 @@ std::string entry_of(const std::string& kernel, const std::vector<Parameter>& pa
                      : fmt::format("({}{}*)args[{}], ", p.constant ? "const " : "", p.type, i);
   }
   return fmt::format(
-      "extern \"C\" __attribute__((visibility(\"default\"))) void kw_entry_{0}(void* const* args, const int64_t* at) {{\n"
+      "extern \"C\" __attribute__((visibility(\"default\"))) void kw_entry_{0}(void* const* args, const int64_t* at) "
+      "{{\n"
       "  (void)args;\n  ::{0}({1}KwGroup{{at[0], at[1], at[2]}});\n}}\n",
       kernel, call);
 }

@@ -37,7 +37,8 @@ std::vector<Life> lives(const BoundPlan& plan) {
 void extend_prepare_scratch(const BoundPlan& plan, std::vector<Life>& life) {
   for (const auto& launch : plan.prepare)
     for (const auto& arg : launch.args)
-      if (const int* buffer = std::get_if<int>(&arg)) life[static_cast<size_t>(*buffer)] = {0, std::numeric_limits<int>::max()};
+      if (const int* buffer = std::get_if<int>(&arg))
+        life[static_cast<size_t>(*buffer)] = {0, std::numeric_limits<int>::max()};
 }
 
 struct Placed {
@@ -90,12 +91,18 @@ void place_prepared(runtime::Program& program) {
 
 runtime::Role role_of(kernel::Role role) {
   switch (role) {
-    case kernel::Role::input: return runtime::Role::input;
-    case kernel::Role::parameter: return runtime::Role::parameter;
-    case kernel::Role::state: return runtime::Role::state;
-    case kernel::Role::prepared: return runtime::Role::prepared;
-    case kernel::Role::output: return runtime::Role::output;
-    case kernel::Role::scratch: break;
+    case kernel::Role::input:
+      return runtime::Role::input;
+    case kernel::Role::parameter:
+      return runtime::Role::parameter;
+    case kernel::Role::state:
+      return runtime::Role::state;
+    case kernel::Role::prepared:
+      return runtime::Role::prepared;
+    case kernel::Role::output:
+      return runtime::Role::output;
+    case kernel::Role::scratch:
+      break;
   }
   return runtime::Role::scratch;
 }
@@ -103,8 +110,12 @@ runtime::Role role_of(kernel::Role role) {
 runtime::BufferSpec spec_of(const BoundPlan::BoundBuffer& buffer) {
   const bool named = buffer.role == kernel::Role::parameter || buffer.role == kernel::Role::state;
   const bool indexed = buffer.role == kernel::Role::input || buffer.role == kernel::Role::output;
-  return {role_of(buffer.role),          indexed ? buffer.index : 0, named ? buffer.parameter : buffer.name,
-          std::string(name_of(buffer.dtype)), buffer.shape,          buffer.bytes,
+  return {role_of(buffer.role),
+          indexed ? buffer.index : 0,
+          named ? buffer.parameter : buffer.name,
+          std::string(name_of(buffer.dtype)),
+          buffer.shape,
+          buffer.bytes,
           0};
 }
 

@@ -25,8 +25,8 @@
 namespace kw::target {
 namespace {
 
-const char* const system_folders[] = {"/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin", "/etc/ld.so.cache",
-                                      "/etc/alternatives", "/opt"};
+const char* const system_folders[] = {
+    "/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/alternatives", "/opt"};
 
 void bound(int resource, uint64_t value) {
   rlimit limit{};
@@ -55,12 +55,26 @@ bool forbid_files() {
 
 #ifdef KW_HAVE_SECCOMP
 // What the pool, the allocator, the clock and the pipe to the parent need; nothing that opens, connects or executes.
-const int plain_calls[] = {
-    SCMP_SYS(read),          SCMP_SYS(write),         SCMP_SYS(futex),        SCMP_SYS(munmap),
-    SCMP_SYS(madvise),       SCMP_SYS(brk),           SCMP_SYS(exit),         SCMP_SYS(exit_group),
-    SCMP_SYS(rt_sigreturn),  SCMP_SYS(rt_sigprocmask), SCMP_SYS(sigaltstack), SCMP_SYS(clock_gettime),
-    SCMP_SYS(clock_nanosleep), SCMP_SYS(sched_yield), SCMP_SYS(gettid),       SCMP_SYS(set_robust_list),
-    SCMP_SYS(rseq),          SCMP_SYS(restart_syscall), SCMP_SYS(mremap),     SCMP_SYS(sched_getaffinity)};
+const int plain_calls[] = {SCMP_SYS(read),
+                           SCMP_SYS(write),
+                           SCMP_SYS(futex),
+                           SCMP_SYS(munmap),
+                           SCMP_SYS(madvise),
+                           SCMP_SYS(brk),
+                           SCMP_SYS(exit),
+                           SCMP_SYS(exit_group),
+                           SCMP_SYS(rt_sigreturn),
+                           SCMP_SYS(rt_sigprocmask),
+                           SCMP_SYS(sigaltstack),
+                           SCMP_SYS(clock_gettime),
+                           SCMP_SYS(clock_nanosleep),
+                           SCMP_SYS(sched_yield),
+                           SCMP_SYS(gettid),
+                           SCMP_SYS(set_robust_list),
+                           SCMP_SYS(rseq),
+                           SCMP_SYS(restart_syscall),
+                           SCMP_SYS(mremap),
+                           SCMP_SYS(sched_getaffinity)};
 
 bool add_rules(scmp_filter_ctx context) {
   bool good = true;
@@ -91,7 +105,8 @@ bool bubblewrap_works() {
   static const bool works = [] {
     ProcessOptions options;
     options.timeout_s = 5;
-    const auto reply = run_process({"bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev", "true"}, options);
+    const auto reply = run_process(
+        {"bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--dev", "/dev", "true"}, options);
     return reply.ok() && reply->exit_code == 0;
   }();
   return works;
@@ -100,7 +115,8 @@ bool bubblewrap_works() {
 std::vector<std::string> contained(const std::vector<std::string>& command, const std::vector<std::string>& visible,
                                    const std::vector<std::string>& writable) {
   if (!bubblewrap_works()) return command;
-  std::vector<std::string> argv = {"bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--dev", "/dev", "--tmpfs", "/tmp"};
+  std::vector<std::string> argv = {"bwrap", "--unshare-all", "--die-with-parent", "--new-session",
+                                   "--dev", "/dev",          "--tmpfs",           "/tmp"};
   for (const char* folder : system_folders) argv.insert(argv.end(), {"--ro-bind-try", folder, folder});
   for (const std::string& path : visible) argv.insert(argv.end(), {"--ro-bind", path, path});
   for (const std::string& path : writable) argv.insert(argv.end(), {"--bind", path, path});
@@ -128,7 +144,8 @@ std::vector<std::string> sandbox_report() {
                                      : "namespaces: missing (install bubblewrap, or allow user namespaces)");
 #ifdef __linux__
   const int version = landlock_version();
-  lines.push_back(version > 0 ? "landlock: yes (version " + std::to_string(version) + ")" : "landlock: missing (kernel 5.13 or newer)");
+  lines.push_back(version > 0 ? "landlock: yes (version " + std::to_string(version) + ")"
+                              : "landlock: missing (kernel 5.13 or newer)");
 #else
   lines.push_back("landlock: missing (Linux only)");
 #endif

@@ -110,7 +110,8 @@ class CpuSession final : public Session {
  private:
   void kill();
   char* data(size_t buffer, uint64_t shift) const {
-    return memory_ + layout_.regions[buffer].offset + data_offset(program_.buffers[buffer], layout_.regions[buffer], shift);
+    return memory_ + layout_.regions[buffer].offset +
+           data_offset(program_.buffers[buffer], layout_.regions[buffer], shift);
   }
   Status put(size_t buffer, const Tensor& tensor, uint64_t shift);
   Status put_inputs(const std::vector<Tensor>& inputs, uint64_t shift);
@@ -143,16 +144,19 @@ void CpuSession::kill() {
 
 Status CpuSession::start(const std::string& binary, const std::string& worker) {
   memory_fd_.number = shared_memory(layout_.shared_bytes);
-  void* mapped = memory_fd_.number < 0 ? MAP_FAILED
-                                       : ::mmap(nullptr, layout_.shared_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory_fd_.number, 0);
+  void* mapped = memory_fd_.number < 0
+                     ? MAP_FAILED
+                     : ::mmap(nullptr, layout_.shared_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory_fd_.number, 0);
   if (mapped == MAP_FAILED) return Failure{"run.memory", "the candidate's buffers do not fit into memory", ""};
   memory_ = static_cast<char*>(mapped);
   int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return Failure{"run.sandbox", "no socket could be made", ""};
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+    return Failure{"run.sandbox", "no socket could be made", ""};
   socket_.number = ends[0];
   Fd theirs(ends[1]);
-  const auto argv = contained({worker, "--kw-worker", binary, std::to_string(child_socket), std::to_string(child_memory)},
-                              {worker, binary}, {});
+  const auto argv =
+      contained({worker, "--kw-worker", binary, std::to_string(child_socket), std::to_string(child_memory)},
+                {worker, binary}, {});
   child_ = spawn(argv, theirs.number, memory_fd_.number);
   if (child_ < 0) return Failure{"run.sandbox", "the worker process could not be started", ""};
   theirs.close();
@@ -160,7 +164,8 @@ Status CpuSession::start(const std::string& binary, const std::string& worker) {
   request.threads = threads_;
   const auto answer = ask(request, runtime::encode(program_), load_timeout_s);
   if (!answer && answer.failure().id == "run.crash")
-    return Failure{"run.sandbox", "the worker process ended while it was loading the kernels", "run `kernelwright doctor` to see which sandbox layers work here"};
+    return Failure{"run.sandbox", "the worker process ended while it was loading the kernels",
+                   "run `kernelwright doctor` to see which sandbox layers work here"};
   if (!answer) return answer.failure();
   return ok_status();
 }
@@ -195,7 +200,10 @@ Failure CpuSession::lost(bool late, double timeout_s) {
   child_ = -1;
   const int code = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status) > 128 ? WEXITSTATUS(status) - 128 : 0;
   if (code == SIGSYS) return {"run.crash", "the candidate made a system call that kernels may not make", ""};
-  return {"run.crash", code ? fmt::format("the candidate ended by signal {} ({})", code, strsignal(code)) : "the candidate's process ended", ""};
+  return {"run.crash",
+          code ? fmt::format("the candidate ended by signal {} ({})", code, strsignal(code))
+               : "the candidate's process ended",
+          ""};
 }
 
 Failure CpuSession::crash(const Reply& reply) const {
@@ -213,8 +221,9 @@ Failure CpuSession::crash(const Reply& reply) const {
     if (reply.distance >= 0 && reply.distance < bytes)
       what += fmt::format(": a {} at byte {} of {}, which is read-only", verb, reply.distance, buffer.name);
     else
-      what += reply.distance < 0 ? fmt::format(": a {} {} bytes before the start of {}", verb, -reply.distance, buffer.name)
-                                 : fmt::format(": a {} {} bytes past the end of {}", verb, reply.distance - bytes, buffer.name);
+      what += reply.distance < 0
+                  ? fmt::format(": a {} {} bytes before the start of {}", verb, -reply.distance, buffer.name)
+                  : fmt::format(": a {} {} bytes past the end of {}", verb, reply.distance - bytes, buffer.name);
   }
   return {"run.crash", fmt::format("the candidate crashed {}: {}", where, what), ""};
 }
@@ -222,7 +231,8 @@ Failure CpuSession::crash(const Reply& reply) const {
 Result<Answer> CpuSession::ask(Request request, const std::string& text, double timeout_s) {
   if (child_ <= 0) return Failure{"run.dead", "the candidate's process has already ended", ""};
   request.text_bytes = text.size();
-  const auto deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(timeout_s));
+  const auto deadline =
+      Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(timeout_s));
   bool late = false;
   Answer answer;
   // A child that died early breaks the socket: then receive() says so.
@@ -253,8 +263,10 @@ Result<Answer> CpuSession::ask(Request request, const std::string& text, double 
 Status CpuSession::put(size_t buffer, const Tensor& tensor, uint64_t shift) {
   const BufferSpec& spec = program_.buffers[buffer];
   if (tensor.bytes() != spec.bytes || name_of(tensor.dtype) != spec.dtype)
-    return Failure{"run.shape", fmt::format("{} needs {} bytes of {} and was given {} of {}", spec.name, spec.bytes, spec.dtype,
-                                            tensor.bytes(), name_of(tensor.dtype)), ""};
+    return Failure{"run.shape",
+                   fmt::format("{} needs {} bytes of {} and was given {} of {}", spec.name, spec.bytes, spec.dtype,
+                               tensor.bytes(), name_of(tensor.dtype)),
+                   ""};
   if (spec.bytes > 0) std::memcpy(data(buffer, shift), tensor.data, spec.bytes);
   return ok_status();
 }
@@ -281,7 +293,8 @@ Status CpuSession::put_inputs(const std::vector<Tensor>& inputs, uint64_t shift)
   for (size_t i = 0; i < program_.buffers.size(); ++i) {
     const BufferSpec& spec = program_.buffers[i];
     if (spec.role != Role::input) continue;
-    if (static_cast<size_t>(spec.index) >= inputs.size()) return Failure{"run.shape", fmt::format("input {} is missing", spec.index), ""};
+    if (static_cast<size_t>(spec.index) >= inputs.size())
+      return Failure{"run.shape", fmt::format("input {} is missing", spec.index), ""};
     if (Status status = put(i, inputs[static_cast<size_t>(spec.index)], shift); !status.ok()) return status;
   }
   return ok_status();
@@ -310,7 +323,8 @@ bool CpuSession::inputs_intact(const std::vector<Tensor>& inputs, uint64_t shift
     const Tensor* original = nullptr;
     if (spec.role == Role::input) original = &inputs[static_cast<size_t>(spec.index)];
     if (spec.role == Role::parameter) original = &params_.at(spec.name);
-    if (original && spec.bytes > 0 && std::memcmp(original->data, data(i, spec.role == Role::input ? shift : 0), spec.bytes) != 0)
+    if (original && spec.bytes > 0 &&
+        std::memcmp(original->data, data(i, spec.role == Role::input ? shift : 0), spec.bytes) != 0)
       return false;
   }
   return true;
@@ -364,7 +378,8 @@ std::string default_worker() {
   std::error_code error;
   const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
   if (error) return "kernelwright";
-  for (const auto& folder : {self.parent_path(), self.parent_path().parent_path(), self.parent_path().parent_path().parent_path()})
+  for (const auto& folder :
+       {self.parent_path(), self.parent_path().parent_path(), self.parent_path().parent_path().parent_path()})
     if (std::filesystem::exists(folder / "kw_worker")) return (folder / "kw_worker").string();
   return self.string();
 }

@@ -10,15 +10,52 @@ namespace {
 
 constexpr size_t max_source_bytes = 8u << 20;
 
-constexpr std::string_view forbidden_words[] = {
-    "asm",         "__asm",        "__asm__",       "_Pragma",     "__pragma",      "__has_include", "__has_include_next",
-    "__has_embed", "constructor",  "destructor",    "__constructor__", "__destructor__", "ifunc", "__ifunc__",
-    "weakref",     "init_priority", "__init_priority__", "section", "__section__", "naked", "__naked__", "symver", "__symver__",
-    "__FILE__",    "__DATE__",     "__TIME__",      "__TIMESTAMP__", "__COUNTER__",  "thread_local",  "_Thread_local",
-    "__thread",    "__builtin_ia32_rdtsc", "__builtin_ia32_rdtscp", "__builtin_ia32_rdpmc", "__builtin_readcyclecounter",
-    "__builtin_return_address", "__builtin_frame_address", "__builtin_apply", "__builtin_apply_args", "__builtin_longjmp",
-    "__builtin_setjmp", "__builtin___clear_cache", "__builtin_ia32_wrfsbase64", "__builtin_ia32_wrgsbase64",
-    "__builtin_ia32_wrpkru", "goto_address"};
+constexpr std::string_view forbidden_words[] = {"asm",
+                                                "__asm",
+                                                "__asm__",
+                                                "_Pragma",
+                                                "__pragma",
+                                                "__has_include",
+                                                "__has_include_next",
+                                                "__has_embed",
+                                                "constructor",
+                                                "destructor",
+                                                "__constructor__",
+                                                "__destructor__",
+                                                "ifunc",
+                                                "__ifunc__",
+                                                "weakref",
+                                                "init_priority",
+                                                "__init_priority__",
+                                                "section",
+                                                "__section__",
+                                                "naked",
+                                                "__naked__",
+                                                "symver",
+                                                "__symver__",
+                                                "__FILE__",
+                                                "__DATE__",
+                                                "__TIME__",
+                                                "__TIMESTAMP__",
+                                                "__COUNTER__",
+                                                "thread_local",
+                                                "_Thread_local",
+                                                "__thread",
+                                                "__builtin_ia32_rdtsc",
+                                                "__builtin_ia32_rdtscp",
+                                                "__builtin_ia32_rdpmc",
+                                                "__builtin_readcyclecounter",
+                                                "__builtin_return_address",
+                                                "__builtin_frame_address",
+                                                "__builtin_apply",
+                                                "__builtin_apply_args",
+                                                "__builtin_longjmp",
+                                                "__builtin_setjmp",
+                                                "__builtin___clear_cache",
+                                                "__builtin_ia32_wrfsbase64",
+                                                "__builtin_ia32_wrgsbase64",
+                                                "__builtin_ia32_wrpkru",
+                                                "goto_address"};
 
 constexpr std::string_view directives[] = {"define", "undef", "if", "ifdef", "ifndef", "elif", "else", "endif"};
 constexpr std::string_view pragmas[] = {"GCC unroll", "GCC ivdep", "clang loop", "unroll", "once"};
@@ -34,7 +71,8 @@ Text spliced(std::string_view source) {
   int line = 1;
   for (size_t i = 0; i < source.size(); ++i) {
     size_t past = i + 1;
-    while (source[i] == '\\' && past < source.size() && (source[past] == ' ' || source[past] == '\t' || source[past] == '\r'))
+    while (source[i] == '\\' && past < source.size() &&
+           (source[past] == ' ' || source[past] == '\t' || source[past] == '\r'))
       ++past;
     if (source[i] == '\\' && past < source.size() && source[past] == '\n') {
       ++line;
@@ -114,7 +152,12 @@ Status check_directives(const Text& text) {
       return forbidden(text.lines[begin], fmt::format("'{}'", line.substr(0, 40)));
     begin = end + 1;
   }
-  for (std::string_view token : {"%:", "??=", "??/", "##"})
+  for (std::string_view token : {"%:",
+                                 "??"
+                                 "=",
+                                 "??"
+                                 "/",
+                                 "##"})
     if (const size_t at = s.find(token); at != std::string_view::npos)
       return forbidden(text.lines[at], fmt::format("'{}'", token));
   return ok_status();
@@ -141,7 +184,8 @@ Status check_words(const Text& text) {
 
 Status check_source(std::string_view source) {
   if (source.size() > max_source_bytes) return Failure{"source.forbidden", "the source is larger than 8 MiB", ""};
-  if (source.find('\0') != std::string_view::npos) return Failure{"source.forbidden", "the source holds a zero byte", ""};
+  if (source.find('\0') != std::string_view::npos)
+    return Failure{"source.forbidden", "the source holds a zero byte", ""};
   Text text = spliced(source);
   for (Status status : {blank_comments(text), check_directives(text), check_words(text)})
     if (!status.ok()) return status;

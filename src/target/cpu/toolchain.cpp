@@ -36,7 +36,8 @@ std::string first_line(const std::string& text) { return text.substr(0, text.fin
 std::vector<std::string> compiler_names() {
   std::vector<std::string> names;
   if (const char* chosen = std::getenv("CXX"); chosen && *chosen) names.emplace_back(chosen);
-  for (const char* name : {"g++", "g++-14", "g++-13", "g++-12", "clang++", "clang++-18", "clang++-16", "c++"}) names.emplace_back(name);
+  for (const char* name : {"g++", "g++-14", "g++-13", "g++-12", "clang++", "clang++-18", "clang++-16", "c++"})
+    names.emplace_back(name);
   return names;
 }
 
@@ -48,10 +49,11 @@ std::string unit_of(const std::string& source, const std::string& entries) {
 
 /// Limits for the compiler, set by the shell: 4 GB, CPU seconds, 256 MB files, no core.
 std::vector<std::string> limited(const std::vector<std::string>& command, double timeout_s) {
-  std::vector<std::string> argv = {"/bin/sh", "-c",
-                                   fmt::format("ulimit -c 0; ulimit -v 4194304; ulimit -t {}; ulimit -f 524288; exec \"$@\"",
-                                               static_cast<int>(timeout_s) + 1),
-                                   "compile"};
+  std::vector<std::string> argv = {
+      "/bin/sh", "-c",
+      fmt::format("ulimit -c 0; ulimit -v 4194304; ulimit -t {}; ulimit -f 524288; exec \"$@\"",
+                  static_cast<int>(timeout_s) + 1),
+      "compile"};
   argv.insert(argv.end(), command.begin(), command.end());
   return argv;
 }
@@ -112,11 +114,33 @@ Result<Toolchain> find_toolchain(const fs::path& cache_dir) {
 }
 
 std::vector<std::string> compiler_flags(std::string_view isa, bool clang) {
-  std::vector<std::string> flags = {
-      "-x", "c++", "-std=gnu++17", "-O3", "-fPIC", "-shared", "-nostartfiles", "-nodefaultlibs", "-fno-exceptions", "-fno-rtti",
-      "-fno-threadsafe-statics", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast", "-fwrapv", "-fvisibility=hidden",
-      "-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables", "-fno-ident", "-fdiagnostics-color=never",
-      "-w", "-Wl,-z,now", "-Wl,-z,noexecstack", "-Wl,--build-id=none", "-Wl,--as-needed", "-Wl,-s"};
+  std::vector<std::string> flags = {"-x",
+                                    "c++",
+                                    "-std=gnu++17",
+                                    "-O3",
+                                    "-fPIC",
+                                    "-shared",
+                                    "-nostartfiles",
+                                    "-nodefaultlibs",
+                                    "-fno-exceptions",
+                                    "-fno-rtti",
+                                    "-fno-threadsafe-statics",
+                                    "-fno-math-errno",
+                                    "-fno-trapping-math",
+                                    "-ffp-contract=fast",
+                                    "-fwrapv",
+                                    "-fvisibility=hidden",
+                                    "-fno-stack-protector",
+                                    "-fno-asynchronous-unwind-tables",
+                                    "-fno-unwind-tables",
+                                    "-fno-ident",
+                                    "-fdiagnostics-color=never",
+                                    "-w",
+                                    "-Wl,-z,now",
+                                    "-Wl,-z,noexecstack",
+                                    "-Wl,--build-id=none",
+                                    "-Wl,--as-needed",
+                                    "-Wl,-s"};
   flags.push_back(clang ? fmt::format("-ferror-limit={}", max_messages) : fmt::format("-fmax-errors={}", max_messages));
   for (const IsaRow& row : isas)
     if (row.isa == isa) flags.insert(flags.end(), row.flags.begin(), row.flags.end());
@@ -142,7 +166,8 @@ Result<Compiled> compile_kernel(const Toolchain& toolchain, const std::string& s
   std::error_code error;
   fs::create_directories(toolchain.cache_dir, error);
   if (error)
-    return Failure{"compile.cache", fmt::format("the folder {} cannot be created", toolchain.cache_dir.string()), "set KERNELWRIGHT_CACHE to a writable folder"};
+    return Failure{"compile.cache", fmt::format("the folder {} cannot be created", toolchain.cache_dir.string()),
+                   "set KERNELWRIGHT_CACHE to a writable folder"};
   const auto start = std::chrono::steady_clock::now();
   if (Status status = build(toolchain, unit, isa, binary); !status.ok()) return status.failure();
   compiled.compile_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -24,8 +24,8 @@ enum class Outcome : uint32_t { done, failed, crashed };
 struct Reply {
   Outcome outcome = Outcome::done;
   int32_t signal = 0;
-  int32_t launch = 0;   // running when it crashed: a step, or -1 - prepare launch
-  int32_t buffer = -1;  // nearest to the faulting address, -1 unknown
+  int32_t launch = 0;    // running when it crashed: a step, or -1 - prepare launch
+  int32_t buffer = -1;   // nearest to the faulting address, -1 unknown
   int64_t distance = 0;  // bytes from the buffer's first byte
   uint32_t write = 0;
   uint32_t reserved = 0;

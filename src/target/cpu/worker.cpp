@@ -122,7 +122,8 @@ bool all_canary(const char* begin, const char* end) {
 
 /// Page-aligned anonymous memory that lives as long as the worker.
 char* pages(uint64_t bytes) {
-  void* memory = ::mmap(nullptr, std::max<uint64_t>(bytes, 1), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* memory =
+      ::mmap(nullptr, std::max<uint64_t>(bytes, 1), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   return memory == MAP_FAILED ? nullptr : static_cast<char*>(memory);
 }
 
@@ -221,7 +222,8 @@ void Worker::poison(bool prepared, uint32_t pattern) {
   for (size_t i = 0; i < places_.size(); ++i) {
     const Role role = program_.buffers[i].role;
     const Place& place = places_[i];
-    const bool wanted = prepared ? role == Role::prepared || role == Role::scratch : role == Role::output || role == Role::scratch;
+    const bool wanted =
+        prepared ? role == Role::prepared || role == Role::scratch : role == Role::output || role == Role::scratch;
     const bool margins = wanted || (role == Role::state && !prepared);
     if (margins) {
       std::memset(place.region, canary, static_cast<size_t>(place.data - place.region));
@@ -348,10 +350,18 @@ void Worker::handle(const Request& request) {
   std::vector<double> times;
   bool good = false;
   switch (request.command) {
-    case Command::bind: good = bind(request); break;
-    case Command::run: good = run(request); break;
-    case Command::time: good = time(request, times); break;
-    case Command::load: error = "already loaded"; break;
+    case Command::bind:
+      good = bind(request);
+      break;
+    case Command::run:
+      good = run(request);
+      break;
+    case Command::time:
+      good = time(request, times);
+      break;
+    case Command::load:
+      error = "already loaded";
+      break;
   }
   Reply reply;
   reply.outcome = good ? Outcome::done : Outcome::failed;
