@@ -11,8 +11,6 @@ using tile::Expr;
 
 namespace {
 
-Expr minimum(const Expr& a, const Expr& b) { return tile::min_of(a, b); }
-
 Block one(tile::Stmt stmt) {
   Block block;
   block.push_back(std::move(stmt));
@@ -62,88 +60,80 @@ PackWay Packer::choose_way() const {
   return PackWay::scalar;
 }
 
-Block Packer::fill(ValueReader& reader, const Expr& outer, const Expr& x0, const Expr& k0, const Expr& kc,
-                   const PanelTarget& to) const {
+Block Packer::fill(ValueReader& reader, const PanelFill& what) const {
   Block block;
-  reader.forget();
-  if (way_ == PackWay::along) block = along(reader, outer, x0, k0, kc, to);
-  if (way_ == PackWay::across) block = across(reader, outer, x0, k0, kc, to);
-  if (way_ == PackWay::scalar) block = scalars(reader, outer, x0, k0, 0, kc, to, "s");
+  if (way_ == PackWay::along) block = along(reader, what);
+  if (way_ == PackWay::across) block = across(reader, what);
+  if (way_ == PackWay::scalar) block = scalars(reader, what, 0, "s");
   reader.forget();
   reader.scalar();
   return block;
 }
 
-Block Packer::scalars(ValueReader& reader, const Expr& outer, const Expr& x0, const Expr& k0, const Expr& from,
-                      const Expr& kc, const PanelTarget& to, const std::string& tag) const {
-  const std::string kn = prefix_ + tag + "k", in = prefix_ + tag + "i", zn = prefix_ + tag + "z";
-  const Expr k = tile::index_var(kn, problem_.k.size()), i = tile::index_var(in, width_);
-  const Expr z = tile::index_var(zn, width_);
-  const Expr count = minimum(width_, own_.size() - x0);
-  const DType stored = problem_.dtype;
-  reader.forget();
-  reader.scalar();
-  Block copy;
-  const Expr value = reader.read(side_.operand, coords(outer, x0 + i, k0 + k), copy);
-  copy.push_back(tile::Store{to.array, stored, {to.base + k * width_ + i}, value});
-  reader.forget();
-  Block line;
-  line.push_back(tile::loop(Bind::serial, in, 0, count, std::move(copy)));
-  line.push_back(tile::loop(Bind::serial, zn, count, width_,
-                            one(tile::Store{to.array, stored, {to.base + k * width_ + z}, tile::imm(0, {stored, 1})})));
-  return one(tile::loop(Bind::serial, kn, from, kc, std::move(line)));
-}
-
-Block Packer::along(ValueReader& reader, const Expr& outer, const Expr& x0, const Expr& k0, const Expr& kc,
-                    const PanelTarget& to) const {
-  // A vector that is wider than the panel spills into the next k, which is written after it; the last k goes scalar.
-  const int chunks = (width_ + lanes_ - 1) / lanes_;
-  const bool spills = chunks * lanes_ != width_;
-  const std::string kn = prefix_ + "vk", in = prefix_ + "vi";
-  const Expr k = tile::index_var(kn, problem_.k.size());
-  const Expr i = tile::index_var(in, std::int64_t{chunks} * lanes_);
-  const Expr last = spills ? kc - 1 : kc;
-  reader.forget();
-  reader.vectorise(in, lanes_);
-  Block copy;
-  Expr value = reader.read(side_.operand, coords(outer, x0 + i, k0 + k), copy);
-  if (value.type().lanes == 1) value = tile::splat(value, lanes_);
-  copy.push_back(tile::Store{to.array, problem_.dtype, {to.base + k * width_ + i}, value});
-  reader.forget();
-  Block line = one(tile::loop(Bind::serial, in, 0, chunks * lanes_, std::move(copy), lanes_));
-  Block fast = one(tile::loop(Bind::serial, kn, 0, last, std::move(line)));
-  if (spills)
-    for (auto& stmt : scalars(reader, outer, x0, k0, last, kc, to, "l")) fast.push_back(std::move(stmt));
-  Block slow = scalars(reader, outer, x0, k0, 0, kc, to, "e");
-  return one(tile::branch(own_.size() - x0 >= Expr(chunks * lanes_), std::move(fast), std::move(slow)));
-}
-
-Block Packer::across(ValueReader& reader, const Expr& outer, const Expr& x0, const Expr& k0, const Expr& kc,
-                     const PanelTarget& to) const {
-  const std::string kn = prefix_ + "tk", in = prefix_ + "ti", zn = prefix_ + "tz", lane = prefix_ + "tl";
-  const std::string block_name = prefix_ + "tb";
-  const tile::Type vector{problem_.dtype, lanes_};
-  const Expr k = tile::index_var(kn, problem_.k.size()), i = tile::index_var(in, width_);
-  const Expr z = tile::index_var(zn, width_);
-  const Expr count = minimum(width_, own_.size() - x0), whole = kc / lanes_ * lanes_;
-  reader.forget();
-  reader.vectorise(kn, lanes_);
-  Block read;
-  Expr value = reader.read(side_.operand, coords(outer, x0 + i, k0 + k), read);
-  if (value.type().lanes == 1) value = tile::splat(value, lanes_);
-  read.push_back(tile::Store{block_name, problem_.dtype, {i * lanes_}, value});
-  reader.forget();
-  Block turn;
-  turn.push_back(tile::loop(Bind::serial, in, 0, count, std::move(read)));
-  turn.push_back(tile::CallStmt{transpose_, {tile::var(block_name, {problem_.dtype, 1}),
-                                             tile::var(to.array, {problem_.dtype, 1}), to.base + k * width_}});
+Block Packer::copy(ValueReader& reader, const PanelFill& what, const std::string& tag, const Expr& i, const Expr& k,
+                   const std::string& array, const Expr& index) const {
+  const std::string xn = prefix_ + tag + "x", yn = prefix_ + tag + "y";
   Block block;
-  block.push_back(tile::Alloc{tile::Space::local, {problem_.dtype, 1}, block_name, {std::int64_t{width_} * lanes_}});
+  block.push_back(tile::Let{xn, what.x0 + i});
+  block.push_back(tile::Let{yn, what.k0 + k});
+  reader.forget();
+  const Coords at = coords(what.outer, tile::index_var(xn, own_.size()), tile::index_var(yn, problem_.k.size()));
+  const Expr value = reader.read(side_.operand, at, block);
+  block.push_back(tile::Store{array, problem_.dtype, {index}, value});
+  reader.forget();
+  return block;
+}
+
+Block Packer::scalars(ValueReader& reader, const PanelFill& what, const Expr& from, const std::string& tag) const {
+  const std::string kn = prefix_ + tag + "k", in = prefix_ + tag + "i", zn = prefix_ + tag + "z";
+  const Expr k = tile::index_var(kn, what.kc_limit), i = tile::index_var(in, width_), z = tile::index_var(zn, width_);
+  const Expr count = tile::min_of(width_, own_.size() - what.x0);
+  reader.scalar();
+  Block line;
+  line.push_back(tile::loop(Bind::serial, in, 0, count,
+                            copy(reader, what, tag, i, k, what.array, what.base + k * width_ + i)));
+  const Expr zero = tile::imm(0, {problem_.dtype, 1});
+  line.push_back(tile::loop(Bind::serial, zn, count, width_,
+                            one(tile::Store{what.array, problem_.dtype, {what.base + k * width_ + z}, zero})));
+  return one(tile::loop(Bind::serial, kn, from, what.kc, std::move(line)));
+}
+
+Block Packer::along(ValueReader& reader, const PanelFill& what) const {
+  // A vector that is wider than the panel spills into the next k, which is written after it; the last k goes scalar.
+  const int64_t span = (width_ + lanes_ - 1) / lanes_ * lanes_;
+  const bool spills = span != width_;
+  const std::string kn = prefix_ + "vk", in = prefix_ + "vi", tag = "v";
+  const Expr k = tile::index_var_in(kn, 0, std::max<int64_t>(what.kc_limit - 1 - (spills ? 1 : 0), 0));
+  const Expr i = tile::index_var_in(in, 0, span - lanes_);
+  reader.vectorise(prefix_ + tag + "x", lanes_);
+  Block move = copy(reader, what, tag, i, k, what.array, what.base + k * width_ + i);
+  Block fast = one(tile::loop(Bind::serial, kn, 0, spills ? what.kc - 1 : what.kc,
+                              one(tile::loop(Bind::serial, in, 0, span, std::move(move), lanes_))));
+  if (spills)
+    for (auto& stmt : scalars(reader, what, what.kc - 1, "l")) fast.push_back(std::move(stmt));
+  return one(tile::branch(own_.size() - what.x0 >= Expr(span), std::move(fast), scalars(reader, what, 0, "e")));
+}
+
+Block Packer::across(ValueReader& reader, const PanelFill& what) const {
+  const std::string kn = prefix_ + "tk", in = prefix_ + "ti", zn = prefix_ + "tz", tag = "t";
+  const std::string square = prefix_ + "tb";
+  const Expr k = tile::index_var_in(kn, 0, std::max<int64_t>(what.kc_limit - lanes_, 0));
+  const Expr i = tile::index_var(in, width_), z = tile::index_var(zn, width_);
+  const Expr count = tile::min_of(width_, own_.size() - what.x0), whole = what.kc / lanes_ * lanes_;
+  reader.vectorise(prefix_ + tag + "y", lanes_);
+  Block turn;
+  turn.push_back(
+      tile::loop(Bind::serial, in, 0, count, copy(reader, what, tag, i, k, square, i * lanes_)));
+  turn.push_back(tile::CallStmt{transpose_,
+                                {tile::var(square, {problem_.dtype, 1}), tile::var(what.array, {problem_.dtype, 1}),
+                                 what.base + k * width_}});
+  Block block;
+  block.push_back(tile::Alloc{tile::Space::local, {problem_.dtype, 1}, square, {int64_t{width_} * lanes_}});
+  const Expr zero = tile::imm(0, {problem_.dtype, lanes_});
   block.push_back(tile::loop(Bind::serial, zn, count, width_,
-                             one(tile::Store{block_name, problem_.dtype, {z * lanes_},
-                                             tile::splat(tile::imm(0, {problem_.dtype, 1}), lanes_)})));
+                             one(tile::Store{square, problem_.dtype, {z * lanes_}, zero})));
   block.push_back(tile::loop(Bind::serial, kn, 0, whole, std::move(turn), lanes_));
-  for (auto& stmt : scalars(reader, outer, x0, k0, whole, kc, to, "r")) block.push_back(std::move(stmt));
+  for (auto& stmt : scalars(reader, what, whole, "r")) block.push_back(std::move(stmt));
   return block;
 }
 

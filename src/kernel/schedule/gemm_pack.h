@@ -6,11 +6,12 @@
 /// Packers: statements that copy part of an operand (any fused expression or view) into panels [panel][k][width].
 namespace kw::kernel::schedule {
 
-/// One panel, or the part of it with k in [k0, k0 + kc).
-struct PanelTarget {
-  std::string array;       // written at base + (k - k0) * width + i
+/// What one fill copies: the panel that begins at x0 of the side's own index, k in [k0, k0 + kc), and where it goes.
+struct PanelFill {
+  tile::Expr outer, x0, k0, kc;
+  int64_t kc_limit = 1;  // kc never exceeds it
+  std::string array;     // written at base + (k - k0) * width + (x - x0)
   tile::Expr base;
-  int width = 8;
 };
 
 /// How a panel is filled, by where the operand is contiguous.
@@ -23,21 +24,20 @@ class Packer {
   Packer(const graph::Graph& graph, const Piece& piece, const GemmProblem& problem, bool rows, int width, int lanes,
          std::string prefix, std::string transpose);
   PackWay way() const { return way_; }
-  /// Fills one panel: elements x0.. of the side's own index (rows beyond its end become zeros), k0.. of k.
-  tile::Block fill(ValueReader& reader, const tile::Expr& outer, const tile::Expr& x0, const tile::Expr& k0,
-                   const tile::Expr& kc, const PanelTarget& to) const;
+  /// Statements of one fill; elements beyond the operand's end become zeros.
+  tile::Block fill(ValueReader& reader, const PanelFill& what) const;
 
  private:
   using Expr = tile::Expr;
   PackWay choose_way() const;
   bool vector_reads(const std::string& lane_var, const Coords& at) const;
   Coords coords(const Expr& outer, const Expr& x, const Expr& k) const;
-  tile::Block along(ValueReader& reader, const Expr& outer, const Expr& x0, const Expr& k0, const Expr& kc,
-                    const PanelTarget& to) const;
-  tile::Block across(ValueReader& reader, const Expr& outer, const Expr& x0, const Expr& k0, const Expr& kc,
-                     const PanelTarget& to) const;
-  tile::Block scalars(ValueReader& reader, const Expr& outer, const Expr& x0, const Expr& k0, const Expr& from,
-                      const Expr& kc, const PanelTarget& to, const std::string& tag) const;
+  /// Lets of the element's own coordinates, the value at them, and its Store to `array[index]`.
+  tile::Block copy(ValueReader& reader, const PanelFill& what, const std::string& tag, const Expr& i, const Expr& k,
+                   const std::string& array, const Expr& index) const;
+  tile::Block along(ValueReader& reader, const PanelFill& what) const;
+  tile::Block across(ValueReader& reader, const PanelFill& what) const;
+  tile::Block scalars(ValueReader& reader, const PanelFill& what, const Expr& from, const std::string& tag) const;
 
   const graph::Graph& graph_;
   const Piece& piece_;
