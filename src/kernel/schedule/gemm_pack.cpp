@@ -71,7 +71,7 @@ Block Packer::fill(ValueReader& reader, const PanelFill& what) const {
 }
 
 Block Packer::copy(ValueReader& reader, const PanelFill& what, const std::string& tag, const Expr& i, const Expr& k,
-                   const std::string& array, const Expr& index) const {
+                   const std::string& array, const Expr& index, int lanes) const {
   const std::string xn = prefix_ + tag + "x", yn = prefix_ + tag + "y";
   Block block;
   block.push_back(tile::Let{xn, what.x0 + i});
@@ -79,7 +79,7 @@ Block Packer::copy(ValueReader& reader, const PanelFill& what, const std::string
   reader.forget();
   const Coords at = coords(what.outer, tile::index_var(xn, own_.size()), tile::index_var(yn, problem_.k.size()));
   const Expr value = reader.read(side_.operand, at, block);
-  block.push_back(tile::Store{array, problem_.dtype, {index}, value});
+  block.push_back(tile::Store{array, problem_.dtype, {index}, tile::splat(value, lanes)});
   reader.forget();
   return block;
 }
@@ -91,7 +91,7 @@ Block Packer::scalars(ValueReader& reader, const PanelFill& what, const Expr& fr
   reader.scalar();
   Block line;
   line.push_back(tile::loop(Bind::serial, in, 0, count,
-                            copy(reader, what, tag, i, k, what.array, what.base + k * width_ + i)));
+                            copy(reader, what, tag, i, k, what.array, what.base + k * width_ + i, 1)));
   const Expr zero = tile::imm(0, {problem_.dtype, 1});
   line.push_back(tile::loop(Bind::serial, zn, count, width_,
                             one(tile::Store{what.array, problem_.dtype, {what.base + k * width_ + z}, zero})));
@@ -106,7 +106,7 @@ Block Packer::along(ValueReader& reader, const PanelFill& what) const {
   const Expr k = tile::index_var_in(kn, 0, std::max<int64_t>(what.kc_limit - 1 - (spills ? 1 : 0), 0));
   const Expr i = tile::index_var_in(in, 0, span - lanes_);
   reader.vectorise(prefix_ + tag + "x", lanes_);
-  Block move = copy(reader, what, tag, i, k, what.array, what.base + k * width_ + i);
+  Block move = copy(reader, what, tag, i, k, what.array, what.base + k * width_ + i, lanes_);
   Block fast = one(tile::loop(Bind::serial, kn, 0, spills ? what.kc - 1 : what.kc,
                               one(tile::loop(Bind::serial, in, 0, span, std::move(move), lanes_))));
   if (spills)
@@ -123,7 +123,7 @@ Block Packer::across(ValueReader& reader, const PanelFill& what) const {
   reader.vectorise(prefix_ + tag + "y", lanes_);
   Block turn;
   turn.push_back(
-      tile::loop(Bind::serial, in, 0, count, copy(reader, what, tag, i, k, square, i * lanes_)));
+      tile::loop(Bind::serial, in, 0, count, copy(reader, what, tag, i, k, square, i * lanes_, lanes_)));
   turn.push_back(tile::CallStmt{transpose_,
                                 {tile::var(square, {problem_.dtype, 1}), tile::var(what.array, {problem_.dtype, 1}),
                                  what.base + k * width_}});

@@ -34,7 +34,7 @@ class Packer {
   Coords coords(const Expr& outer, const Expr& x, const Expr& k) const;
   /// Lets of the element's own coordinates, the value at them, and its Store to `array[index]`.
   tile::Block copy(ValueReader& reader, const PanelFill& what, const std::string& tag, const Expr& i, const Expr& k,
-                   const std::string& array, const Expr& index) const;
+                   const std::string& array, const Expr& index, int lanes) const;
   tile::Block along(ValueReader& reader, const PanelFill& what) const;
   tile::Block across(ValueReader& reader, const PanelFill& what) const;
   tile::Block scalars(ValueReader& reader, const PanelFill& what, const Expr& from, const std::string& tag) const;
