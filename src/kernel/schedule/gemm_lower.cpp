@@ -55,7 +55,11 @@ GemmLowering::Side GemmLowering::side(bool rows) {
 
 void GemmLowering::add_pack_launch(Side& s) {
   const int64_t k = problem_.k.size();
-  out_.buffers.push_back({s.array, s.at == PackAt::prepared ? Role::prepared : Role::scratch, 0, "", problem_.dtype,
+  out_.buffers.push_back({s.array,
+                          s.at == PackAt::prepared ? Role::prepared : Role::scratch,
+                          0,
+                          "",
+                          problem_.dtype,
                           {SizeExpr(s.buffered_outer * s.panels * k * s.width)}});
   ValueReader reader(task_.graph, task_.piece);
   const Expr panel = tile::index_var("panel", s.panels), outer = tile::index_var("outer", s.buffered_outer);
@@ -76,8 +80,8 @@ Lowered GemmLowering::lower() {
   out_.text += micro_text(task_.name + "_micro", shape_.micro);
   tile::Function function = main_function();
   const int64_t outer = problem_.outer.size();
-  out_.steps.push_back(Launch{function.name, launch_args(function.params),
-                              {shape_.row_tasks(), shape_.column_tasks(), outer}, {1, 1, 1}});
+  out_.steps.push_back(Launch{
+      function.name, launch_args(function.params), {shape_.row_tasks(), shape_.column_tasks(), outer}, {1, 1, 1}});
   out_.functions.push_back(std::move(function));
   return std::move(out_);
 }
@@ -102,9 +106,8 @@ Block GemmLowering::task_body() {
   column_begin_ = column_task * shape_.task_column_panels;
   row_end_ = let(body, "row_count", tile::min_of(shape_.task_row_panels, shape_.row_panels - row_begin_), 1,
                  shape_.task_row_panels);
-  column_end_ = let(body, "column_count",
-                    tile::min_of(shape_.task_column_panels, shape_.column_panels - column_begin_), 1,
-                    shape_.task_column_panels);
+  column_end_ = let(body, "column_count", tile::min_of(shape_.task_column_panels, shape_.column_panels - column_begin_),
+                    1, shape_.task_column_panels);
   const int64_t tiles = shape_.one_pass ? 1 : shape_.task_row_panels * shape_.task_column_panels;
   const tile::Type element{problem_.dtype, 1};
   auto local = [&](const std::string& name, int64_t count) {
@@ -140,8 +143,8 @@ Block GemmLowering::pass(const Expr& k0, const Expr& kc) {
   Block block;
   if (rows_.at == PackAt::task) {
     const Expr slot = tile::index_var("row_fill", shape_.task_row_panels);
-    block.push_back(tile::loop(Bind::serial, "row_fill", 0, row_end_,
-                               pack_in_task(rows_, row_begin_ + slot, slot, k0, kc)));
+    block.push_back(
+        tile::loop(Bind::serial, "row_fill", 0, row_end_, pack_in_task(rows_, row_begin_ + slot, slot, k0, kc)));
   }
   row_slot_ = tile::index_var("row_slot", shape_.task_row_panels);
   column_slot_ = tile::index_var("column_slot", shape_.task_column_panels);
@@ -159,10 +162,10 @@ Block GemmLowering::tile_turn(const Expr& k0, const Expr& kc) {
   const int64_t size = int64_t{shape_.micro.mr} * shape_.micro.width();
   const Expr tile = shape_.one_pass ? Expr(0) : (column_slot_ * shape_.task_row_panels + row_slot_) * size;
   auto array = [&](const std::string& name) { return tile::var(name, {problem_.dtype, 1}); };
-  block.push_back(tile::CallStmt{task_.name + "_micro",
-                                 {array(rows_.array), panel_offset(rows_, row_panel_, row_slot_, k0),
-                                  array(columns_.array), panel_offset(columns_, column_panel_, 0, k0), array(tiles_),
-                                  tile, kc, k0}});
+  block.push_back(
+      tile::CallStmt{task_.name + "_micro",
+                     {array(rows_.array), panel_offset(rows_, row_panel_, row_slot_, k0), array(columns_.array),
+                      panel_offset(columns_, column_panel_, 0, k0), array(tiles_), tile, kc, k0}});
   if (shape_.one_pass)
     append(block, epilogue(tile));
   else
@@ -182,15 +185,14 @@ Block GemmLowering::element(ValueReader& reader, const Expr& place, const Expr& 
                             int lanes) const {
   Block block;
   reader.forget();
-  reader.define(problem_.contract,
-                [&](const Coords&) { return tile::load(tiles_, problem_.dtype, {place}, lanes); });
+  reader.define(problem_.contract, [&](const Coords&) { return tile::load(tiles_, problem_.dtype, {place}, lanes); });
   const Coords at = contract_coords(task_.graph, problem_, labels(row, column));
   const auto reached = epilogue_coords(task_.graph, task_.piece, problem_.contract, at);
   for (graph::NodeId id : task_.piece.outputs) {
     const graph::Node& node = task_.graph[id];
     const Expr value = reader.read(id, reached.at(id), block);
-    block.push_back(tile::Store{buffer_name(id), node.dtype, {linear_index(node.shape, reached.at(id))},
-                                tile::splat(value, lanes)});
+    block.push_back(tile::Store{
+        buffer_name(id), node.dtype, {linear_index(node.shape, reached.at(id))}, tile::splat(value, lanes)});
   }
   reader.forget();
   return block;
@@ -233,9 +235,9 @@ Block GemmLowering::epilogue(const Expr& tile) {
   const int width = shape_.micro.width(), lanes = shape_.micro.lanes;
   const Expr i = tile::index_var("row_i", shape_.micro.mr);
   Block block;
-  const Expr rows = let(block, "rows_here",
-                        tile::min_of(shape_.micro.mr, problem_.m.size() - row_panel_ * shape_.micro.mr), 1,
-                        shape_.micro.mr);
+  const Expr rows =
+      let(block, "rows_here", tile::min_of(shape_.micro.mr, problem_.m.size() - row_panel_ * shape_.micro.mr), 1,
+          shape_.micro.mr);
   const Expr columns =
       let(block, "columns_here", tile::min_of(width, problem_.n.size() - column_panel_ * width), 1, width);
   Block line;
@@ -243,8 +245,7 @@ Block GemmLowering::epilogue(const Expr& tile) {
   const bool vector = vector_epilogue();
   const Expr whole = vector ? columns / lanes * lanes : Expr(0);
   if (vector)
-    line.push_back(
-        tile::loop(Bind::serial, "column_i", 0, whole, epilogue_line(tile, i, "column", lanes), lanes));
+    line.push_back(tile::loop(Bind::serial, "column_i", 0, whole, epilogue_line(tile, i, "column", lanes), lanes));
   line.push_back(tile::loop(Bind::serial, "single_i", whole, columns, epilogue_line(tile, i, "single", 1)));
   block.push_back(tile::loop(Bind::serial, "row_i", 0, rows, std::move(line)));
   return block;

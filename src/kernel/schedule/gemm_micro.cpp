@@ -40,9 +40,10 @@ std::string exchange(int lanes, int s) {
       low += fmt::format(", {}", (lane & s) ? lanes + lane - s : lane);
       high += fmt::format(", {}", (lane & s) ? lanes + lane : lane + s);
     }
-    text += fmt::format("  {{ const V x = r{0}, y = r{1}; r{0} = __builtin_shufflevector(x, y{2}); "
-                        "r{1} = __builtin_shufflevector(x, y{3}); }}\n",
-                        i, i + s, low, high);
+    text += fmt::format(
+        "  {{ const V x = r{0}, y = r{1}; r{0} = __builtin_shufflevector(x, y{2}); "
+        "r{1} = __builtin_shufflevector(x, y{3}); }}\n",
+        i, i + s, low, high);
   }
   return text;
 }

@@ -90,8 +90,8 @@ Block Packer::scalars(ValueReader& reader, const PanelFill& what, const Expr& fr
   const Expr count = tile::min_of(width_, own_.size() - what.x0);
   reader.scalar();
   Block line;
-  line.push_back(tile::loop(Bind::serial, in, 0, count,
-                            copy(reader, what, tag, i, k, what.array, what.base + k * width_ + i, 1)));
+  line.push_back(
+      tile::loop(Bind::serial, in, 0, count, copy(reader, what, tag, i, k, what.array, what.base + k * width_ + i, 1)));
   const Expr zero = tile::imm(0, {problem_.dtype, 1});
   line.push_back(tile::loop(Bind::serial, zn, count, width_,
                             one(tile::Store{what.array, problem_.dtype, {what.base + k * width_ + z}, zero})));
@@ -122,16 +122,15 @@ Block Packer::across(ValueReader& reader, const PanelFill& what) const {
   const Expr count = tile::min_of(width_, own_.size() - what.x0), whole = what.kc / lanes_ * lanes_;
   reader.vectorise(prefix_ + tag + "y", lanes_);
   Block turn;
-  turn.push_back(
-      tile::loop(Bind::serial, in, 0, count, copy(reader, what, tag, i, k, square, i * lanes_, lanes_)));
-  turn.push_back(tile::CallStmt{transpose_,
-                                {tile::var(square, {problem_.dtype, 1}), tile::var(what.array, {problem_.dtype, 1}),
-                                 what.base + k * width_}});
+  turn.push_back(tile::loop(Bind::serial, in, 0, count, copy(reader, what, tag, i, k, square, i * lanes_, lanes_)));
+  turn.push_back(tile::CallStmt{
+      transpose_,
+      {tile::var(square, {problem_.dtype, 1}), tile::var(what.array, {problem_.dtype, 1}), what.base + k * width_}});
   Block block;
   block.push_back(tile::Alloc{tile::Space::local, {problem_.dtype, 1}, square, {int64_t{width_} * lanes_}});
   const Expr zero = tile::imm(0, {problem_.dtype, lanes_});
-  block.push_back(tile::loop(Bind::serial, zn, count, width_,
-                             one(tile::Store{square, problem_.dtype, {z * lanes_}, zero})));
+  block.push_back(
+      tile::loop(Bind::serial, zn, count, width_, one(tile::Store{square, problem_.dtype, {z * lanes_}, zero})));
   block.push_back(tile::loop(Bind::serial, kn, 0, whole, std::move(turn), lanes_));
   for (auto& stmt : scalars(reader, what, whole, "r")) block.push_back(std::move(stmt));
   return block;

@@ -50,8 +50,13 @@ std::vector<int64_t> passes(const GemmProblem& problem, int width, const Facts& 
 Schedule point(int mr, int nv, int64_t kc, int64_t row_panels, int64_t column_panels, bool swapped, PackAt rows,
                PackAt columns) {
   Schedule s{"gemm", {}};
-  s.params = {{"mr", mr},           {"nv", nv}, {"kc", kc}, {"rows", row_panels}, {"columns", column_panels},
-              {"swapped", swapped}, {"pack_rows", static_cast<int64_t>(rows)},
+  s.params = {{"mr", mr},
+              {"nv", nv},
+              {"kc", kc},
+              {"rows", row_panels},
+              {"columns", column_panels},
+              {"swapped", swapped},
+              {"pack_rows", static_cast<int64_t>(rows)},
               {"pack_columns", static_cast<int64_t>(columns)}};
   return s;
 }
@@ -101,7 +106,7 @@ double gemm_seconds(const GemmProblem& problem, const GemmShape& shape, double b
   // A line of columns and a broadcast are loaded for mr x nv multiply-adds; two loads and two of those a cycle.
   const double mr = shape.micro.mr, nv = shape.micro.nv;
   const double loads = std::max(1.0, (mr + 2 * nv) / (mr * nv)) * (mr * nv < 12 ? 12 / (mr * nv) : 1.0);
-  const double per_tile = 30 + mr * nv * 3;                              // cycles beside the k loop: epilogue
+  const double per_tile = 30 + mr * nv * 3;  // cycles beside the k loop: epilogue
   const double tile_cycles = k * mr * nv / 2;
   double core_s = 2 * m * n * k * outer / core_flops * loads * (1 + per_tile / tile_cycles);
   // Packing moves an element in about this many seconds, more where it is repeated by neighbouring tasks.
@@ -114,7 +119,7 @@ double gemm_seconds(const GemmProblem& problem, const GemmShape& shape, double b
   core_s += packing(shape.columns, n * k, static_cast<double>(shape.row_tasks()));
   // Columns stream from the last cache once for each block of rows.
   const double streamed = n * k * outer * 4 * static_cast<double>(shape.row_tasks());
-  core_s += std::max(0.0, streamed / 8e9 - 0.7 * core_s) ;
+  core_s += std::max(0.0, streamed / 8e9 - 0.7 * core_s);
   const int launches = 1 + (shape.rows == PackAt::launch) + (shape.columns == PackAt::launch);
   return std::max(core_s * balance / threads, bytes / facts.bytes_per_s) + launches * facts.launch_s +
          tasks * 0.2e-6 / threads;
