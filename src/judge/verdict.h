@@ -1,6 +1,8 @@
 #pragma once
+#include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -36,6 +38,32 @@ struct Accuracy {
   double worst_bound_share = 0;  // largest |error| / bound seen
 };
 
+/// One set of inputs and parameters that the candidate was compared on.
+struct SuiteRecord {
+  std::string suite;   // "wide"
+  std::string params;  // "own", "redrawn", "integers"
+  uint64_t seed = 0;
+  bool shown = false;  // false: not drawable, no time left, or most elements undecidable; `text` says which
+  bool exact = false;  // compared bit by bit
+  int64_t elements = 0, undecided = 0, overflowed = 0;
+  double worst_bound_share = 0, rms = 0, framework_rms = 0;
+  std::string text;
+};
+
+/// Would the check have noticed? A wrong output that is made on purpose and must fail.
+struct MutantRecord {
+  std::string mutant;     // "zero", "last tile skipped", "bf16", ...
+  std::string killed_by;  // the suite that noticed; "" when none did
+  bool applies = true;    // false where it equals the right answer by construction (identity of another shape, ...)
+};
+
+struct Adequacy {
+  std::vector<MutantRecord> mutants;
+  bool measured = false;
+  bool degenerate = false;  // zero, a constant, the input or another input's output would pass
+  bool precision_seen = false;  // a bf16-rounded output fails
+};
+
 struct Verdict {
   Outcome outcome = Outcome::inconclusive;
   std::string gate;    // the first that failed
@@ -43,6 +71,8 @@ struct Verdict {
   std::optional<Witness> witness;
   Accuracy accuracy;
   std::vector<GateRecord> gates;
+  std::vector<SuiteRecord> suites;
+  Adequacy adequacy;
   double seconds = 0;
 };
 
@@ -54,13 +84,21 @@ class FrameworkOracle {
                                           const std::map<std::string, Tensor>& params) = 0;
 };
 
+class ReferenceCache;
+
 struct JudgeOptions {
   AccuracyClass accuracy = AccuracyClass::framework;
   bool quick = false;  // for search loops: fewer suites and seeds
   double time_limit_s = 60;
   uint64_t seed = 0;  // 0: from the operating system's entropy
   FrameworkOracle* oracle = nullptr;
+  /// Shares references (and so seeds) between quick judgements of one Problem; a full judgement never reads it.
+  ReferenceCache* cache = nullptr;
 };
+
+std::string_view name_of(Outcome outcome);
+std::string_view name_of(AccuracyClass accuracy);
+std::optional<AccuracyClass> accuracy_from_name(std::string_view name);
 
 /// Runs the gates in order; stops at the first that fails.
 Verdict judge(const graph::Problem& problem, const kernel::Candidate& candidate, target::Target& target,
