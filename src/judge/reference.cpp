@@ -53,7 +53,7 @@ bool fits(const Case& made, const graph::Graph& graph) {
 
 size_t Case::bytes() const {
   size_t sum = tensor_bytes(inputs) + tensor_bytes(framework);
-  if (key.params != ParamDraw::own)
+  if (params_drawn != ParamDraw::own)
     for (const auto& [name, tensor] : params) sum += tensor.bytes();
   for (const graph::Reference& output : expected.outputs)
     sum += (output.value.size() + output.bound.size()) * sizeof(double);
@@ -69,7 +69,7 @@ Result<std::shared_ptr<const Case>> make_case(const graph::Problem& problem, con
   if (key.suite == "integers") magnitude = exact_magnitude(problem.graph, problem.params());
   made->exact = magnitude.has_value();
   const ParamDraw draw = magnitude || key.params != ParamDraw::integers ? key.params : ParamDraw::redrawn;
-  made->key.params = draw;
+  made->params_drawn = draw;
   made->inputs = draw_inputs(problem, key.suite, key.seed, key.draw, magnitude.value_or(8));
   made->params = draw_params(problem, draw, key.seed + 1, magnitude.value_or(8));
   graph::InterpretOptions interpret_options;

@@ -25,6 +25,7 @@ struct CaseKey {
 /// Inputs, parameters and what must come out.
 struct Case {
   CaseKey key;
+  ParamDraw params_drawn = ParamDraw::own;  // integers fall back to redrawn where the graph rounds
   std::vector<Tensor> inputs;
   std::map<std::string, Tensor> params;
   graph::Evaluation expected;     // user outputs and states, as Graph::outputs
