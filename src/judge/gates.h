@@ -68,7 +68,6 @@ Finding gate_compile(Trial& trial);
 Finding gate_load(Trial& trial);
 Finding gate_poison(Trial& trial);
 Finding gate_rerun(Trial& trial);
-Finding gate_alignment(Trial& trial);
 Finding gate_rebind(Trial& trial);
 Finding gate_replay(Trial& trial);
 Finding gate_accuracy(Trial& trial);

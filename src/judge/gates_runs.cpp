@@ -1,0 +1,79 @@
+#include <array>
+
+#include "judge/execute.h"
+
+/// Gates that need no new reference: the same call again, under other conditions.
+namespace kw::judge {
+
+namespace {
+
+Ran run_own(Trial& trial, uint32_t fill_bits) {
+  target::RunOptions options;
+  options.fill_bits = fill_bits;
+  return execute(trial.problem, *trial.session, *trial.own, options);
+}
+
+int reruns(const Trial& trial) { return trial.options.quick ? 1 : 10; }
+
+}  // namespace
+
+/// Outputs and scratch hold NaN, then 2^100, then zero before the call: whatever is read before it is written, or
+/// never written, changes the result.
+Finding gate_poison(Trial& trial) {
+  constexpr std::array<uint32_t, 3> fills = {0x7fc00000, 0x71800000, 0};
+  std::vector<Tensor> first;
+  for (const uint32_t fill : fills) {
+    Ran ran = run_own(trial, fill);
+    if (ran.fault) return *ran.fault;
+    if (first.empty()) first = ran.outputs;
+    if (const auto which = first_difference(first, ran.outputs))
+      return rejected(*which + " depends on what memory held before the call: something is read or left unwritten");
+  }
+  return passed("the same bits whatever memory held before");
+}
+
+Finding gate_rerun(Trial& trial) {
+  const Ran first = run_own(trial, 0);
+  if (first.fault) return *first.fault;
+  const int count = reruns(trial);
+  for (int i = 0; i < count; ++i) {
+    const Ran again = run_own(trial, 0);
+    if (again.fault) return *again.fault;
+    if (const auto which = first_difference(first.outputs, again.outputs))
+      return rejected(*which + " differs between two equal calls");
+    if (!trial.has_time(0)) return inconclusive("no time left for the reruns");
+  }
+  return passed("the same bits in " + std::to_string(count + 1) + " calls");
+}
+
+/// Other weights between two calls, the same memory: a kernel that keeps what it derived from the old ones is found.
+Finding gate_rebind(Trial& trial) {
+  if (trial.problem.graph.params.empty()) return passed("there are no parameters");
+  const CaseKey key{"own", ParamDraw::redrawn, trial.seeds.next(), 0};
+  if (!trial.has_time(trial.own->seconds)) return inconclusive("no time left to change the parameters");
+  const Result<std::shared_ptr<const Case>> changed = make_case(trial.problem, key, trial.options);
+  if (!changed) return inconclusive(changed.failure().message);
+  for (const Case* given : {trial.own.get(), changed->get(), trial.own.get()}) {
+    const Ran ran = execute(trial.problem, *trial.session, *given, {});
+    if (ran.fault) return *ran.fault;
+    const Judged judged = judge_outputs(trial.problem, *given, ran.outputs, trial.options);
+    if (judged.fault) return *judged.fault;
+  }
+  return passed("follows a change of its parameters and back");
+}
+
+Finding gate_replay(Trial& trial) {
+  if (!trial.has_time(trial.own->seconds)) return inconclusive("no time left for the replay in a fresh process");
+  Result<std::unique_ptr<target::Session>> session = trial.target.open(trial.compiled, trial.bound);
+  if (!session) return finding_of(session.failure(), "while loading afresh");
+  const CaseKey key{"own", ParamDraw::own, trial.seeds.next(), -1};
+  const Result<std::shared_ptr<const Case>> given = make_case(trial.problem, key, trial.options);
+  if (!given) return inconclusive(given.failure().message);
+  const Ran ran = execute(trial.problem, **session, **given, {});
+  if (ran.fault) return *ran.fault;
+  const Judged judged = judge_outputs(trial.problem, **given, ran.outputs, trial.options);
+  if (judged.fault) return *judged.fault;
+  return passed("right in a fresh process on a new seed");
+}
+
+}  // namespace kw::judge
