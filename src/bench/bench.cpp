@@ -1,0 +1,133 @@
+#include "bench/bench.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/log.h"
+#include "base/parallel.h"
+#include "base/process.h"
+#include "base/random.h"
+
+namespace kw::bench {
+
+namespace {
+
+using Json = nlohmann::json;
+
+/// A block is baseline, candidate, candidate, baseline: a drift of the machine cancels within it.
+std::vector<double> block_ratios(const Json& blocks) {
+  std::vector<double> ratios;
+  for (const Json& block : blocks) {
+    const double baseline = block.at(0).get<double>(), candidate = block.at(1).get<double>();
+    if (baseline > 0 && candidate > 0) ratios.push_back(baseline / candidate);
+  }
+  return ratios;
+}
+
+double median_column(const Json& blocks, size_t column) {
+  std::vector<double> values;
+  for (const Json& block : blocks) values.push_back(block.at(column).get<double>());
+  return median_of(values);
+}
+
+Comparison comparison_of(const Json& json, const Timing& timing, uint64_t seed) {
+  Comparison c;
+  c.baseline = json.at("baseline").get<std::string>();
+  c.failure = json.value("failure", "");
+  const Json cold = json.value("cold", Json::array());
+  const std::vector<double> ratios = block_ratios(cold);
+  if (c.failure.empty() && ratios.empty()) c.failure = "no undisturbed block was measured";
+  if (!c.failure.empty()) return c;
+  const Interval interval = bootstrap_median(ratios, seed);
+  c.median = interval.median;
+  c.lo = interval.lo;
+  c.hi = interval.hi;
+  c.blocks = static_cast<int>(ratios.size());
+  c.baseline_s = median_column(cold, 0);
+  c.candidate_s = median_column(cold, 1);
+  c.warm_median = median_of(block_ratios(json.value("warm", Json::array())));
+  c.verdict = decide(interval, timing.a_a, timing.a_a_limit);
+  return c;
+}
+
+/// The baseline to beat: the one against which the candidate gains least.
+int fastest_of(const std::vector<Comparison>& comparisons) {
+  int fastest = -1;
+  for (size_t i = 0; i < comparisons.size(); ++i) {
+    if (!comparisons[i].failure.empty()) continue;
+    if (fastest < 0 || comparisons[i].median < comparisons[static_cast<size_t>(fastest)].median)
+      fastest = static_cast<int>(i);
+  }
+  return fastest;
+}
+
+/// Nothing beats the machine: a call in under 0.95 of the roofline time was not computed, or not measured.
+bool is_plausible(const Timing& timing, double roofline_s) {
+  return std::all_of(timing.comparisons.begin(), timing.comparisons.end(), [&](const Comparison& c) {
+    return !c.failure.empty() || c.candidate_s >= 0.95 * roofline_s;
+  });
+}
+
+Timing read_reply(const Json& json, const BenchRequest& request) {
+  Timing timing;
+  timing.a_a = median_of(block_ratios(json.at("a_a")));
+  timing.note = json.value("note", "");
+  const uint64_t seed = request.seed ? request.seed : secret_seed();
+  for (const Json& item : json.at("comparisons")) timing.comparisons.push_back(comparison_of(item, timing, seed));
+  timing.fastest = fastest_of(timing.comparisons);
+  timing.plausible = is_plausible(timing, request.roofline_s);
+  if (!timing.plausible)
+    for (Comparison& comparison : timing.comparisons) comparison.verdict = TimingVerdict::noisy;
+  return timing;
+}
+
+std::string request_json(const BenchRequest& request) {
+  const Json json = {{"package", request.package},
+                     {"source", request.source},
+                     {"mode", request.mode},
+                     {"export_seed", request.export_seed},
+                     {"baselines", request.baselines},
+                     {"threads", request.threads > 0 ? request.threads : usable_cores()},
+                     {"time_limit_s", request.time_limit_s},
+                     {"baseline_limit_s", request.baseline_limit_s},
+                     {"blocks", request.blocks},
+                     {"seed", (request.seed ? request.seed : secret_seed()) & 0x7fffffff}};
+  return json.dump();
+}
+
+std::string last_line(const std::string& text) {
+  const size_t end = text.find_last_not_of("\r\n");
+  if (end == std::string::npos) return "";
+  const size_t begin = text.find_last_of('\n', end);
+  return text.substr(begin == std::string::npos ? 0 : begin + 1, end - (begin == std::string::npos ? 0 : begin + 1) + 1);
+}
+
+}  // namespace
+
+Result<Timing> timing_of_reply(std::string_view text, const BenchRequest& request) {
+  try {
+    const Json json = Json::parse(text);
+    if (json.value("type", "") == "error")
+      return Failure{json.at("id").get<std::string>(), json.at("message").get<std::string>(), json.value("hint", "")};
+    return read_reply(json, request);
+  } catch (const std::exception& error) {
+    return Failure{"bench.reply", std::string("the bench worker's reply cannot be read: ") + error.what(), ""};
+  }
+}
+
+Result<Timing> run_bench(const BenchRequest& request) {
+  ProcessOptions options;
+  options.stdin_text = request_json(request);
+  // The worker keeps the limit itself; the margin is for a baseline that does not come back from its compiler.
+  options.timeout_s = 1.5 * request.time_limit_s + 60;
+  options.on_stderr_line = [](std::string_view line) { log_line(LogLevel::debug, line); };
+  const Result<ProcessReply> reply = run_process({request.python, "-m", "kernelwright.bench_worker"}, options);
+  if (!reply) return Failure{"bench.worker", reply.failure().message, reply.failure().hint};
+  if (reply->timed_out) return Failure{"bench.worker", "the bench worker did not end in time", "give it more --time"};
+  const std::string line = last_line(reply->out);
+  if (line.empty())
+    return Failure{"bench.worker", "the bench worker ended without a result: " + last_line(reply->err), ""};
+  return timing_of_reply(line, request);
+}
+
+}  // namespace kw::bench
