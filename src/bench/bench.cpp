@@ -63,9 +63,8 @@ int fastest_of(const std::vector<Comparison>& comparisons) {
 
 /// Nothing beats the machine: a call in under 0.95 of the roofline time was not computed, or not measured.
 bool is_plausible(const Timing& timing, double roofline_s) {
-  return std::all_of(timing.comparisons.begin(), timing.comparisons.end(), [&](const Comparison& c) {
-    return !c.failure.empty() || c.candidate_s >= 0.95 * roofline_s;
-  });
+  return std::all_of(timing.comparisons.begin(), timing.comparisons.end(),
+                     [&](const Comparison& c) { return !c.failure.empty() || c.candidate_s >= 0.95 * roofline_s; });
 }
 
 Timing read_reply(const Json& json, const BenchRequest& request) {
@@ -99,7 +98,8 @@ std::string last_line(const std::string& text) {
   const size_t end = text.find_last_not_of("\r\n");
   if (end == std::string::npos) return "";
   const size_t begin = text.find_last_of('\n', end);
-  return text.substr(begin == std::string::npos ? 0 : begin + 1, end - (begin == std::string::npos ? 0 : begin + 1) + 1);
+  return text.substr(begin == std::string::npos ? 0 : begin + 1,
+                     end - (begin == std::string::npos ? 0 : begin + 1) + 1);
 }
 
 }  // namespace

@@ -15,8 +15,8 @@ struct BenchRequest {
   std::string mode = "eval";
   uint64_t export_seed = 0;  // that the export drew the module with
   std::vector<std::string> baselines = {"eager", "compile", "max-autotune", "onnxruntime"};
-  int threads = 0;              // 0: all usable cores
-  double time_limit_s = 120;    // for everything
+  int threads = 0;               // 0: all usable cores
+  double time_limit_s = 120;     // for everything
   double baseline_limit_s = 60;  // for preparing one baseline (compiling, exporting)
   int blocks = 30;
   double roofline_s = 0;  // 0: unknown, plausibility is not judged

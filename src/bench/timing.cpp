@@ -35,7 +35,8 @@ Interval bootstrap_median(const std::vector<double>& ratios, uint64_t seed, int 
   Random random(seed);
   std::vector<double> medians, sample(ratios.size());
   for (int i = 0; i < resamples; ++i) {
-    for (double& value : sample) value = ratios[static_cast<size_t>(random.integer(0, static_cast<int64_t>(ratios.size()) - 1))];
+    for (double& value : sample)
+      value = ratios[static_cast<size_t>(random.integer(0, static_cast<int64_t>(ratios.size()) - 1))];
     medians.push_back(median_of(sample));
   }
   return {median, quantile(medians, 0.025), quantile(medians, 0.975)};

@@ -26,15 +26,9 @@ double real(const Json& value) {
 }
 
 Json to_json(const Comparison& c) {
-  return {{"baseline", c.baseline},
-          {"median", c.median},
-          {"lo", c.lo},
-          {"hi", number(c.hi)},
-          {"blocks", c.blocks},
-          {"baseline_s", c.baseline_s},
-          {"candidate_s", c.candidate_s},
-          {"warm_median", c.warm_median},
-          {"verdict", name_of(c.verdict)},
+  return {{"baseline", c.baseline},       {"median", c.median},           {"lo", c.lo},
+          {"hi", number(c.hi)},           {"blocks", c.blocks},           {"baseline_s", c.baseline_s},
+          {"candidate_s", c.candidate_s}, {"warm_median", c.warm_median}, {"verdict", name_of(c.verdict)},
           {"failure", c.failure}};
 }
 
@@ -73,7 +67,7 @@ std::string_view name_of(TimingVerdict verdict) { return verdict_names[static_ca
 std::string to_json(const Timing& timing) {
   Json comparisons = Json::array();
   for (const Comparison& comparison : timing.comparisons) comparisons.push_back(to_json(comparison));
-  const Json json = {{"comparisons", comparisons}, {"fastest", timing.fastest},     {"a_a", timing.a_a},
+  const Json json = {{"comparisons", comparisons},    {"fastest", timing.fastest},     {"a_a", timing.a_a},
                      {"a_a_limit", timing.a_a_limit}, {"plausible", timing.plausible}, {"note", timing.note}};
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }

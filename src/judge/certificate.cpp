@@ -16,12 +16,8 @@ Json number(double value) {
 }
 
 Json to_json(const Witness& witness) {
-  return {{"suite", witness.suite},
-          {"seed", std::to_string(witness.seed)},
-          {"output", witness.output},
-          {"index", witness.index},
-          {"expected", number(witness.expected)},
-          {"got", number(witness.got)},
+  return {{"suite", witness.suite},        {"seed", std::to_string(witness.seed)}, {"output", witness.output},
+          {"index", witness.index},        {"expected", number(witness.expected)}, {"got", number(witness.got)},
           {"bound", number(witness.bound)}};
 }
 

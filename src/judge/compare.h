@@ -16,8 +16,7 @@ enum class Standing : uint8_t { within, outside, undecided, overflowed };
 struct Format {
   bool is_float = true;
   double max_finite = 0;  // largest finite value
-  double storage = 0;     // relative rounding of the store, where the reference's bound does not hold it
-  double tiny = 0;        // absolute allowance: values flushed to zero, or rounded below the normal range
+  double tiny = 0;        // absolute allowance: values below the normal range may be flushed to zero
 };
 Format format_of(DType dtype);
 
@@ -25,7 +24,7 @@ struct Rules {
   bool exact = false;                 // value for value
   std::optional<double> loose;        // atol = rtol of the field's usual test, in place of the bound
   const Tensor* framework = nullptr;  // PyTorch's own output, or null
-  double framework_limit = 0;         // allowed |error| where the bound decides nothing; 0: such elements stay undecided
+  double framework_limit = 0;  // allowed |error| where the bound decides nothing; 0: such elements stay undecided
 };
 
 /// The rule for one element. `framework` is PyTorch's value, or the reference's own where there is none.

@@ -8,6 +8,7 @@
 
 #include "base/parallel.h"
 #include "base/random.h"
+#include "base/result.h"
 
 namespace kw::judge {
 
@@ -109,8 +110,13 @@ Extremes extremes_of(DType dtype) {
 void fill_specials(Tensor& t, const InputDomain&, uint64_t seed, int) {
   constexpr double infinity = std::numeric_limits<double>::infinity();
   const Extremes extremes = extremes_of(t.dtype);
-  const std::array<double, 7> kinds = {std::numeric_limits<double>::quiet_NaN(), infinity, -infinity, -0.0,
-                                       extremes.denormal, extremes.largest, -extremes.largest};
+  const std::array<double, 7> kinds = {std::numeric_limits<double>::quiet_NaN(),
+                                       infinity,
+                                       -infinity,
+                                       -0.0,
+                                       extremes.denormal,
+                                       extremes.largest,
+                                       -extremes.largest};
   size_t outer = 0;
   while (outer + 1 < t.shape.size() && t.shape[outer] == 1) ++outer;
   int64_t row_elements = 1;
@@ -132,7 +138,8 @@ void fill_integral(Tensor& t, const InputDomain& domain, uint64_t seed) {
   const auto lo = static_cast<int64_t>(domain.observed ? domain.lo : 0);
   const auto hi = static_cast<int64_t>(domain.observed ? domain.hi : 1);
   const bool boolean = t.dtype == DType::boolean;
-  fill_each(t, seed, [&](Random& r, int64_t) { return static_cast<double>(boolean ? r.integer(0, 1) : r.integer(lo, hi)); });
+  fill_each(t, seed,
+            [&](Random& r, int64_t) { return static_cast<double>(boolean ? r.integer(0, 1) : r.integer(lo, hi)); });
 }
 
 Tensor copy_of(const Tensor& tensor) {

@@ -23,14 +23,14 @@ struct OpGrowth {
   Growth growth;
 };
 constexpr OpGrowth exact_ops[] = {
-    {ScalarOp::cast, Growth::keep},      {ScalarOp::add, Growth::sum},         {ScalarOp::sub, Growth::sum},
-    {ScalarOp::mul, Growth::product},    {ScalarOp::neg, Growth::keep},        {ScalarOp::abs, Growth::keep},
-    {ScalarOp::sign, Growth::one},       {ScalarOp::max, Growth::keep},        {ScalarOp::min, Growth::keep},
-    {ScalarOp::floor, Growth::keep},     {ScalarOp::ceil, Growth::keep},       {ScalarOp::round, Growth::keep},
-    {ScalarOp::trunc, Growth::keep},     {ScalarOp::lt, Growth::one},          {ScalarOp::le, Growth::one},
-    {ScalarOp::gt, Growth::one},         {ScalarOp::ge, Growth::one},          {ScalarOp::eq, Growth::one},
-    {ScalarOp::ne, Growth::one},         {ScalarOp::logical_and, Growth::one}, {ScalarOp::logical_or, Growth::one},
-    {ScalarOp::logical_not, Growth::one}, {ScalarOp::is_nan, Growth::one},     {ScalarOp::is_inf, Growth::one},
+    {ScalarOp::cast, Growth::keep},       {ScalarOp::add, Growth::sum},         {ScalarOp::sub, Growth::sum},
+    {ScalarOp::mul, Growth::product},     {ScalarOp::neg, Growth::keep},        {ScalarOp::abs, Growth::keep},
+    {ScalarOp::sign, Growth::one},        {ScalarOp::max, Growth::keep},        {ScalarOp::min, Growth::keep},
+    {ScalarOp::floor, Growth::keep},      {ScalarOp::ceil, Growth::keep},       {ScalarOp::round, Growth::keep},
+    {ScalarOp::trunc, Growth::keep},      {ScalarOp::lt, Growth::one},          {ScalarOp::le, Growth::one},
+    {ScalarOp::gt, Growth::one},          {ScalarOp::ge, Growth::one},          {ScalarOp::eq, Growth::one},
+    {ScalarOp::ne, Growth::one},          {ScalarOp::logical_and, Growth::one}, {ScalarOp::logical_or, Growth::one},
+    {ScalarOp::logical_not, Growth::one}, {ScalarOp::is_nan, Growth::one},      {ScalarOp::is_inf, Growth::one},
     {ScalarOp::select, Growth::keep},
 };
 
@@ -42,10 +42,14 @@ double grow(Growth growth, const std::vector<double>& operands) {
     product *= m;
   }
   switch (growth) {
-    case Growth::keep: return largest;
-    case Growth::sum: return sum;
-    case Growth::product: return product;
-    case Growth::one: return 1;
+    case Growth::keep:
+      return largest;
+    case Growth::sum:
+      return sum;
+    case Growth::product:
+      return product;
+    case Growth::one:
+      return 1;
   }
   return inexact;
 }
@@ -74,14 +78,19 @@ double map_magnitude(const ScalarExpr& expr, const std::vector<double>& args, do
 
 double reduce_magnitude(const Node& node, const Node& input, double magnitude) {
   double terms = 1;
-  for (const int axis : node.as<ReduceAttr>().axes) terms *= static_cast<double>(input.shape[static_cast<size_t>(axis)]);
+  for (const int axis : node.as<ReduceAttr>().axes)
+    terms *= static_cast<double>(input.shape[static_cast<size_t>(axis)]);
   switch (node.as<ReduceAttr>().op) {
-    case ReduceOp::sum: return terms * magnitude;
+    case ReduceOp::sum:
+      return terms * magnitude;
     case ReduceOp::max:
-    case ReduceOp::min: return magnitude;
+    case ReduceOp::min:
+      return magnitude;
     case ReduceOp::argmax:
-    case ReduceOp::argmin: return terms;
-    case ReduceOp::prod: return inexact;
+    case ReduceOp::argmin:
+      return terms;
+    case ReduceOp::prod:
+      return inexact;
   }
   return inexact;
 }

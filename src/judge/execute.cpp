@@ -16,7 +16,8 @@ Result<std::vector<Tensor>> collect(const graph::Graph& graph, target::RunReply&
   for (const graph::OutputInfo& info : graph.outputs) {
     if (info.is_state) {
       const auto found = reply.states.find(info.state_name);
-      if (found == reply.states.end()) return Failure{"run.state", "the call left no state '" + info.state_name + "'", ""};
+      if (found == reply.states.end())
+        return Failure{"run.state", "the call left no state '" + info.state_name + "'", ""};
       outputs.push_back(found->second);
     } else {
       if (next >= reply.outputs.size()) return Failure{"run.output", "the call returned too few outputs", ""};
@@ -38,8 +39,9 @@ Finding wrong_output(const graph::Problem& problem, const Case& given, size_t ou
   Finding finding = rejected(name + " is wrong on the suite '" + given.key.suite + "' (parameters " +
                              std::string(name_of(given.params_drawn)) + "): " + locate(tally.wrong_map, shape));
   const WrongElement& worst = *tally.worst;
-  finding.witness = Witness{given.key.suite, given.key.seed,  static_cast<int>(output), unravel(worst.index, shape),
-                            worst.expected,  worst.got,       worst.bound};
+  finding.witness =
+      Witness{given.key.suite, given.key.seed, static_cast<int>(output), unravel(worst.index, shape), worst.expected,
+              worst.got,       worst.bound};
   return finding;
 }
 
@@ -122,7 +124,8 @@ Judged judge_outputs(const graph::Problem& problem, const Case& given, const std
     if (options.accuracy == AccuracyClass::kernelbench) rules.loose = 1e-4;
     if (!given.framework.empty() && positions[i] >= 0) {
       rules.framework = &given.framework[static_cast<size_t>(positions[i])];
-      if (is_float(expected.dtype)) rules.framework_limit = framework_limit(expected, *rules.framework, options.accuracy);
+      if (is_float(expected.dtype))
+        rules.framework_limit = framework_limit(expected, *rules.framework, options.accuracy);
     }
     judged.tallies.push_back(compare(expected, outputs[i], rules));
     if (judged.tallies.back().right()) continue;

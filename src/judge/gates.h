@@ -40,7 +40,7 @@ struct Trial {
   kernel::BoundPlan bound;
   target::Compiled compiled;
   std::unique_ptr<target::Session> session;
-  std::shared_ptr<const Case> own;  // the first case: own inputs, own parameters
+  std::shared_ptr<const Case> own;                    // the first case: own inputs, own parameters
   std::vector<std::shared_ptr<const Case>> measured;  // what the accuracy gate looks at
   std::vector<std::vector<Tensor>> measured_outputs;
   std::vector<std::string> missing;  // required suites that were not shown, with the reason

@@ -12,9 +12,9 @@ namespace {
 using Outputs = std::vector<Tensor>;
 
 struct Ingredients {
-  const Case& given;      // what the mutants are compared with
-  const Outputs& right;   // outputs that passed on it
-  const Outputs& other;   // outputs on other inputs, same parameters
+  const Case& given;     // what the mutants are compared with
+  const Outputs& right;  // outputs that passed on it
+  const Outputs& other;  // outputs on other inputs, same parameters
 };
 
 Tensor filled(const Tensor& like, double value) {
@@ -45,7 +45,8 @@ double rounded_to(double value, int bits) {
 
 Tensor with_bits(const Tensor& tensor, int bits) {
   Tensor made = Tensor::zeros(tensor.dtype, tensor.shape);
-  for (int64_t i = 0; i < element_count(tensor.shape); ++i) store_element(made, i, rounded_to(load_element(tensor, i), bits));
+  for (int64_t i = 0; i < element_count(tensor.shape); ++i)
+    store_element(made, i, rounded_to(load_element(tensor, i), bits));
   return made;
 }
 
@@ -63,14 +64,20 @@ Outputs each(const Outputs& right, Tensor (*change)(const Tensor&)) {
   return made;
 }
 
-Outputs zero(const Ingredients& from) { return each(from.right, [](const Tensor& t) { return filled(t, 0); }); }
+Outputs zero(const Ingredients& from) {
+  return each(from.right, [](const Tensor& t) { return filled(t, 0); });
+}
 Outputs constant(const Ingredients& from) {
   return each(from.right, [](const Tensor& t) { return filled(t, mean_of(t)); });
 }
 Outputs other_input(const Ingredients& from) { return from.other; }
 Outputs skipped_tail(const Ingredients& from) { return each(from.right, without_tail); }
-Outputs bf16(const Ingredients& from) { return each(from.right, [](const Tensor& t) { return with_bits(t, 7); }); }
-Outputs tf32(const Ingredients& from) { return each(from.right, [](const Tensor& t) { return with_bits(t, 10); }); }
+Outputs bf16(const Ingredients& from) {
+  return each(from.right, [](const Tensor& t) { return with_bits(t, 7); });
+}
+Outputs tf32(const Ingredients& from) {
+  return each(from.right, [](const Tensor& t) { return with_bits(t, 10); });
+}
 
 /// The first input with the output's shape and type, in place of each output that has one.
 Outputs identity(const Ingredients& from) {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <set>
 
 #include "judge/gates.h"
 
@@ -18,19 +19,19 @@ kernel::Signature resized(kernel::Signature signature, int64_t from, int64_t to)
   return signature;
 }
 
-std::vector<int64_t> sizes_of(const kernel::Signature& signature) {
-  std::vector<int64_t> sizes;
-  for (const kernel::Signature::Slot& slot : signature.inputs) sizes.insert(sizes.end(), slot.shape.begin(), slot.shape.end());
-  std::sort(sizes.begin(), sizes.end());
-  sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
-  return sizes;
+/// Of the inputs that the graph reads: the others may have any shape.
+std::vector<int64_t> sizes_of(const graph::Graph& graph) {
+  std::set<int64_t> sizes;
+  for (const graph::Node& node : graph.nodes)
+    if (node.is<graph::InputAttr>()) sizes.insert(node.shape.begin(), node.shape.end());
+  return {sizes.begin(), sizes.end()};
 }
 
 }  // namespace
 
 Finding gate_shapes(Trial& trial) {
   int refused = 0;
-  for (const int64_t size : sizes_of(trial.signature)) {
+  for (const int64_t size : sizes_of(trial.problem.graph)) {
     for (const int64_t other : {int64_t{1}, int64_t{2}, int64_t{31}, int64_t{33}, size - 1, size + 1, size * 2}) {
       if (other == size || other < 1) continue;
       if (kernel::bind_plan(trial.plan, resized(trial.signature, size, other)))

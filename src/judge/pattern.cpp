@@ -72,7 +72,7 @@ std::optional<std::string> stripe_text(const Extent& extent, const std::vector<R
     if (!others_full || range.count == shape[axis] || extent.count != rest * range.count) continue;
     const std::string name = " of axis " + number(static_cast<int64_t>(axis));
     if (const auto period = period_of(extent.seen[axis]))
-      return "every " + number(*period) + "th index" + name + " from " + number(range.lo) + " on";
+      return "indices " + number(range.lo) + ", " + number(range.lo + *period) + ", ..." + name;
     if (range.count != range.hi - range.lo) continue;
     if (range.count == 1) return "the stripe at index " + number(range.lo) + name;
     const bool tail = range.hi == shape[axis];

@@ -8,7 +8,7 @@
 namespace kw::judge {
 
 /// Says in words where an output is wrong: "all 64 elements", "the last 3 of 1027 elements (a tail)",
-/// "every element at index 5 of axis 1", "the tile [16:32, 0:16]", "every 4th element along axis 1",
+/// "the stripe at index 5 of axis 1", "the tile [16:32, 0:16]", "indices 1, 4, ... of axis 0",
 /// "12 of 4096 elements, scattered". wrong: one flag an element of `shape`, at least one set.
 std::string locate(const std::vector<uint8_t>& wrong, const Shape& shape);
 

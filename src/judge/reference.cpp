@@ -74,8 +74,7 @@ Result<std::shared_ptr<const Case>> make_case(const graph::Problem& problem, con
   made->params = draw_params(problem, draw, key.seed + 1, magnitude.value_or(8));
   graph::InterpretOptions interpret_options;
   interpret_options.roundoff = roundoff_of(options.accuracy);
-  Result<graph::Evaluation> expected =
-      graph::interpret(problem.graph, made->inputs, made->params, interpret_options);
+  Result<graph::Evaluation> expected = graph::interpret(problem.graph, made->inputs, made->params, interpret_options);
   if (!expected) return expected.failure();
   made->expected = std::move(*expected);
   if (options.oracle) ask_framework(*made, *options.oracle);

@@ -60,7 +60,7 @@ struct MutantRecord {
 struct Adequacy {
   std::vector<MutantRecord> mutants;
   bool measured = false;
-  bool degenerate = false;  // zero, a constant, the input or another input's output would pass
+  bool degenerate = false;      // zero, a constant, the input or another input's output would pass
   bool precision_seen = false;  // a bf16-rounded output fails
 };
 
