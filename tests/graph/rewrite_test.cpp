@@ -88,6 +88,23 @@ TEST_CASE("an eval batch-norm behind a convolution goes into its weights and one
   CHECK(big == 1);
 }
 
+TEST_CASE("a scale behind a depthwise convolution goes into its weights") {
+  GraphBuilder g;
+  const NodeId x = g.input(DType::f32, {2, 5, 1, 6}, "x");
+  const NodeId w = g.param("w", ParamKind::parameter, DType::f32, {5, 1, 1, 3});
+  const auto channel = [&](const char* name) {
+    return g.reshape(g.param(name, ParamKind::buffer, DType::f32, {5}), {1, 5, 1});
+  };
+  const NodeId view = g.window(x, {{3}, {3}, {1}, {1}});
+  NodeId y = g.reshape(g.contract(view, {0, 1, 2, 3, 4}, w, {1, 5, 2, 4}, {0, 1, 5, 3}), {2, 5, 4});
+  y = g.map2(ScalarOp::mul, g.map2(ScalarOp::sub, y, channel("mean")), channel("gamma"));
+  g.output(g.map2(ScalarOp::add, y, channel("beta")));
+  const Rewritten r = check_rewrite(g.take(), "scale-into-weights");
+  const auto big = std::count_if(r.graph.nodes.begin(), r.graph.nodes.end(),
+                                 [](const Node& n) { return n.is<MapAttr>() && element_count(n.shape) == 40; });
+  CHECK(big == 1);
+}
+
 TEST_CASE("what a slice cuts off is not computed") {
   GraphBuilder g;
   const NodeId x = g.input(DType::f32, {4, 16}, "x");

@@ -208,6 +208,33 @@ std::optional<NodeId> join_biases(Site& site, NodeId id) {
   return site.g.map2(ScalarOp::add, inner->x, site.g.map2(outer->op, p, outer->y));
 }
 
+/// `narrow` broadcasts to `wide`; the same for `other`, which differs from `wide` only by axes of size 1.
+std::optional<Shape> carried_over(const Shape& narrow, const Shape& wide, const Shape& other) {
+  Shape result;
+  size_t w = 0;
+  for (int64_t size : other) {
+    while (w < wide.size() && size != 1 && wide[w] == 1) ++w;
+    if (size != 1 && (w == wide.size() || wide[w] != size)) return std::nullopt;
+    result.push_back(size == 1 ? 1 : narrow[w++]);
+  }
+  while (w < wide.size() && wide[w] == 1) ++w;
+  if (w != wide.size()) return std::nullopt;
+  return result;
+}
+
+/// reshape(c) * p = reshape(c * p') where the reshape only drops axes of size 1, as behind a depthwise convolution.
+std::optional<NodeId> map_before_reshape(Site& site, NodeId id) {
+  const auto binary = as_binary(site.g, id);
+  if (!binary || !site.g[binary->x].is<ReshapeAttr>() || site.uses(binary->x) > 1) return std::nullopt;
+  const NodeId inner = site.g[binary->x].inputs[0];
+  if (!leads_to_contract(site, inner) || !site.parameter_only(binary->y)) return std::nullopt;
+  const NodeId p = site.g[binary->y].is<ExpandAttr>() ? site.g[binary->y].inputs[0] : binary->y;
+  const Shape wide = site.g.shape(id);
+  const auto shape = carried_over(site.g.shape(p), wide, site.g.shape(inner));
+  if (!shape) return std::nullopt;
+  return site.g.reshape(site.g.map2(binary->op, inner, site.g.reshape(p, *shape)), wide);
+}
+
 /// Slices one operand along the labels of the result.
 NodeId slice_operand(GraphBuilder& g, NodeId x, const std::vector<int>& labels, const std::vector<int>& out,
                      const SliceAttr& slice, const Shape& to) {
@@ -286,6 +313,7 @@ constexpr Rule rules[] = {
     {"slice-before-work", Exactness::exact, slice_before_work},
     {"slice-of-expand", Exactness::exact, slice_of_expand},
     {"expand-after-map", Exactness::exact, expand_after_map},
+    {"map-before-reshape", Exactness::exact, map_before_reshape},
     {"sum-of-linear", Exactness::reassociates, sum_of_linear},
     {"sum-of-expand", Exactness::reassociates, sum_of_expand},
     {"sum-of-contract", Exactness::reassociates, sum_of_contract},
