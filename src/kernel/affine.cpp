@@ -78,12 +78,34 @@ bool inside_one_block(const Affine& a, int64_t divisor, int64_t* block) {
   return *block == floor_div(r.hi, divisor);
 }
 
+/// a = g * high + low with 0 <= low < g for some g > 1 that divides `divisor`: then high / (divisor / g) is the
+/// quotient, whatever low is.
+struct Digits {
+  int64_t g = 1;
+  Affine high, low;
+};
+Digits digits_of(const Affine& a, int64_t divisor) {
+  for (const Term& t : a.terms) {
+    const int64_t g = std::gcd(t.factor, divisor);
+    if (g <= 1) continue;
+    Digits d{g, {}, {}};
+    for (const Term& u : a.terms) (u.factor % g == 0 ? d.high : d.low).terms.push_back(u);
+    d.low.constant = a.constant;
+    const Range r = range_of(d.low);
+    if (d.low.terms.empty() || r.lo < 0 || r.hi >= g) continue;
+    d.high = without_factor(d.high, g);
+    return d;
+  }
+  return {};
+}
+
 /// floor(a / divisor) where no term is a multiple of divisor.
 Expr divided_rest(const Affine& a, int64_t divisor) {
   int64_t block = 0;
   if (inside_one_block(a, divisor, &block)) return Expr(block);
   const int64_t g = std::gcd(common_factor(a), divisor);
   if (g > 1) return divided(without_factor(a, g), divisor / g);
+  if (const Digits d = digits_of(a, divisor); d.g > 1) return divided(d.high, divisor / d.g);
   if (const Expr* atom = lone_atom(a)) {
     if (is_const_op(*atom, Op::div)) return divided(affine_of((*atom)->args[0]), divisor_in(*atom) * divisor);
     if (is_const_op(*atom, Op::mod) && divisor_in(*atom) % divisor == 0)
@@ -190,6 +212,11 @@ Expr remainder_of(const Affine& a, int64_t divisor) {
     Affine result;
     add_scaled(result, affine_of(remainder_of(without_factor(rest, g), divisor / g)), g);
     result.constant += low;
+    return expr_of(result);
+  }
+  if (const Digits d = digits_of(rest, divisor); d.g > 1) {
+    Affine result = d.low;
+    add_scaled(result, affine_of(remainder_of(d.high, divisor / d.g)), d.g);
     return expr_of(result);
   }
   if (const Expr* atom = lone_atom(rest); atom && is_const_op(*atom, Op::mod) && divisor_in(*atom) % divisor == 0)

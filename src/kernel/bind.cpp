@@ -42,7 +42,8 @@ class Binder {
  private:
   int64_t value_of(const SizeExpr& size, const std::string& where) {
     auto value = size.evaluate(symbols_);
-    if (!value) throw Fault{{value.failure().id, "plan: " + where + ": " + value.failure().message, value.failure().hint}};
+    if (!value)
+      throw Fault{{value.failure().id, "plan: " + where + ": " + value.failure().message, value.failure().hint}};
     return *value;
   }
 
@@ -55,8 +56,8 @@ class Binder {
       }
       const auto& shape = signature_.inputs[input].shape;
       if (source.dim < 0 || dim >= shape.size()) {
-        fail("plan.symbol", "symbol `" + name + "` names dimension " + std::to_string(source.dim) + " of shape " +
-                                text_of(shape));
+        fail("plan.symbol",
+             "symbol `" + name + "` names dimension " + std::to_string(source.dim) + " of shape " + text_of(shape));
       }
       symbols_[name] = shape[dim];
     }
@@ -176,8 +177,8 @@ class Binder {
   void unroll_repeat(const Repeat& repeat, bool preparing, std::vector<BoundPlan::BoundLaunch>& to) {
     const int64_t count = value_of(repeat.count, "repeat");
     if (count < 0 || count > limits_.max_launches) {
-      fail("plan.limit", "a repeat of " + std::to_string(count) + " turns is outside 0 to " +
-                             std::to_string(limits_.max_launches));
+      fail("plan.limit",
+           "a repeat of " + std::to_string(count) + " turns is outside 0 to " + std::to_string(limits_.max_launches));
     }
     if (!is_identifier(repeat.index) || symbols_.contains(repeat.index)) {
       fail("plan.symbol", "repeat index `" + repeat.index + "` hides another symbol or is no name");
@@ -195,8 +196,8 @@ class Binder {
   BoundPlan::BoundLaunch bind_launch(const Launch& launch, bool preparing) {
     if (!is_identifier(launch.kernel)) fail("plan.kernel", "`" + launch.kernel.substr(0, 40) + "` is no kernel name");
     if (launch.args.size() > static_cast<size_t>(limits_.max_args)) {
-      fail("plan.limit", "kernel `" + launch.kernel + "` has more than " + std::to_string(limits_.max_args) +
-                             " arguments");
+      fail("plan.limit",
+           "kernel `" + launch.kernel + "` has more than " + std::to_string(limits_.max_args) + " arguments");
     }
     BoundPlan::BoundLaunch made{launch.kernel, {}, {}, {}, {}};
     for (const auto& arg : launch.args) bind_arg(launch, arg, preparing, made);
@@ -219,10 +220,13 @@ class Binder {
            "declare it under \"buffers\"");
     }
     const auto& buffer = bound_.buffers[static_cast<size_t>(found->second)];
-    const bool constant = buffer.role == Role::parameter || buffer.role == Role::prepared || buffer.role == Role::scratch;
+    const bool constant =
+        buffer.role == Role::parameter || buffer.role == Role::prepared || buffer.role == Role::scratch;
     if (preparing && !constant) {
-      fail("plan.role", "kernel `" + launch.kernel + "` in prepare uses `" + name + "`, which is " +
-                            std::string(name_of(buffer.role)), "prepare sees only parameter, prepared and scratch buffers");
+      fail("plan.role",
+           "kernel `" + launch.kernel + "` in prepare uses `" + name + "`, which is " +
+               std::string(name_of(buffer.role)),
+           "prepare sees only parameter, prepared and scratch buffers");
     }
     (preparing ? prepared_args_ : step_args_).insert(found->second);
     made.args.emplace_back(found->second);
@@ -231,7 +235,8 @@ class Binder {
 
   void bind_scalar(const Launch& launch, const ScalarArg& scalar, BoundPlan::BoundLaunch& made) {
     const std::string where = "kernel `" + launch.kernel + "`";
-    if (!is_scalar_type(scalar.type)) fail("plan.dtype", where + " has an argument of unknown type `" + scalar.type + "`");
+    if (!is_scalar_type(scalar.type))
+      fail("plan.dtype", where + " has an argument of unknown type `" + scalar.type + "`");
     made.arg_types.push_back(scalar.type);
     if (scalar.type == "f32") {
       const double real = scalar.real ? *scalar.real : static_cast<double>(value_of(scalar.value, where));

@@ -106,7 +106,8 @@ int64_t integer(const Json& value, const std::string& where, int64_t lo, int64_t
 SizeExpr size_of(const Json& value, const std::string& where) {
   if (!value.is_string()) return {integer(value, where, -(int64_t{1} << 62), int64_t{1} << 62)};
   auto parsed = SizeExpr::parse(value.get<std::string>());
-  if (!parsed) throw Fault{{parsed.failure().id, "plan: " + where + ": " + parsed.failure().message, parsed.failure().hint}};
+  if (!parsed)
+    throw Fault{{parsed.failure().id, "plan: " + where + ": " + parsed.failure().message, parsed.failure().hint}};
   return *parsed;
 }
 const Json& list_of(const Json& value, const std::string& where, size_t limit) {
@@ -149,7 +150,8 @@ ScalarArg scalar_of(const Json& json, const std::string& where) {
   if (json.size() != 1) fail(where, "must have one key, its type");
   const std::string type = json.begin().key();
   const Json& value = json.begin().value();
-  if (!is_scalar_type(type)) fail(where, "has the unknown type `" + type.substr(0, 40) + "`", "types: u32, i32, i64, f32");
+  if (!is_scalar_type(type))
+    fail(where, "has the unknown type `" + type.substr(0, 40) + "`", "types: u32, i32, i64, f32");
   ScalarArg arg{type, 0, {}};
   if (type == "f32" && value.is_number()) {
     arg.real = value.get<double>();

@@ -42,7 +42,8 @@ Failure parse_failure(const std::string& text) {
   REQUIRE_FALSE(plan.ok());
   return plan.failure();
 }
-Failure bind_failure(const std::string& text, const Signature& signature = good_signature(), const Limits& limits = {}) {
+Failure bind_failure(const std::string& text, const Signature& signature = good_signature(),
+                     const Limits& limits = {}) {
   auto plan = parse_plan(text);
   INFO((plan.ok() ? "" : plan.failure().message));
   REQUIRE(plan.ok());
@@ -136,7 +137,8 @@ TEST_CASE("plan: what the parser refuses") {
       {replaced(good, "\"cpu\"", "\"tpu\""), "plan: target is unknown"},
       {replaced(good, "\"guards\"", "\"gards\""), "plan: the plan has the unknown key `gards`"},
       {replaced(good, "\"role\": \"scratch\"", "\"role\": \"heap\""), "plan: buffer `s`.role is unknown"},
-      {replaced(good, "\"role\": \"scratch\", \"dtype\": \"f64\"", "\"role\": \"scratch\""), "plan: buffer `s` lacks `dtype`"},
+      {replaced(good, "\"role\": \"scratch\", \"dtype\": \"f64\"", "\"role\": \"scratch\""),
+       "plan: buffer `s` lacks `dtype`"},
       {replaced(good, "\"f64\"", "\"f65\""), "plan: buffer `s`.dtype is no dtype"},
       {replaced(good, "\"index\": 0}, \"w\"", "\"index\": -1}, \"w\""),
        "plan: buffer `x`.index is -1, outside 0 to 1048576"},
@@ -145,8 +147,10 @@ TEST_CASE("plan: what the parser refuses") {
        "plan: steps[0].kernel is `rows; exit()`, which is no name"},
       {replaced(good, "\"y\": {\"role\": \"output\"", "\"x\": {\"role\": \"output\""),
        "plan: key `x` appears twice in one object"},
-      {replaced(good, "\"N/4\"", "\"N/\""), "plan: prepare[0].groups: size `N/` ends where a number or name is expected"},
-      {replaced(good, "\"repeat\": 3", "\"repeat\": 1e3"), "plan: steps[1].repeat must be an integer of at most 64 bits"},
+      {replaced(good, "\"N/4\"", "\"N/\""),
+       "plan: prepare[0].groups: size `N/` ends where a number or name is expected"},
+      {replaced(good, "\"repeat\": 3", "\"repeat\": 1e3"),
+       "plan: steps[1].repeat must be an integer of at most 64 bits"},
       {replaced(good, "\"repeat\": 3", "\"repeat\": 18446744073709551615"),
        "plan: steps[1].repeat must be an integer of at most 64 bits"},
   };
@@ -163,8 +167,10 @@ TEST_CASE("plan: what binding refuses") {
   const Row rows[] = {
       {replaced(good, "N % 4", "N % 5"), "plan.guard", "plan: guard `N % 5 == 0` does not hold for B=6 N=8"},
       {replaced(good, "\"dim\": 1", "\"dim\": 2"), "plan.symbol", "plan: symbol `N` names dimension 2 of shape [6, 8]"},
-      {replaced(good, "\"N\": {\"input\": 0", "\"N\": {\"input\": 4"), "plan.symbol", "plan: symbol `N` names input 4 of 1"},
-      {replaced(good, "fc.weight", "fc.bias"), "plan.role", "plan: buffer `w`: the module has no parameter or buffer `fc.bias`"},
+      {replaced(good, "\"N\": {\"input\": 0", "\"N\": {\"input\": 4"), "plan.symbol",
+       "plan: symbol `N` names input 4 of 1"},
+      {replaced(good, "fc.weight", "fc.bias"), "plan.role",
+       "plan: buffer `w`: the module has no parameter or buffer `fc.bias`"},
       {replaced(good, "fc.weight", "mean"), "plan.role", "plan: buffer `w`: `mean` changes in a call"},
       {replaced(good, "\"name\": \"mean\"", "\"name\": \"fc.weight\""), "plan.role",
        "plan: buffer `m`: `fc.weight` does not change in a call"},
@@ -174,7 +180,8 @@ TEST_CASE("plan: what binding refuses") {
        "plan: buffer `y` is declared [6, 9], the module has [6, 8]"},
       {replaced(good, "\"dtype\": \"f32\", \"shape\": [\"B\"", "\"dtype\": \"f16\", \"shape\": [\"B\""), "plan.dtype",
        "plan: buffer `y` is declared f16, the module has f32"},
-      {replaced(good, "[\"x\", \"wt\"", "[\"z\", \"wt\""), "plan.buffer", "plan: kernel `rows` names the unknown buffer `z`"},
+      {replaced(good, "[\"x\", \"wt\"", "[\"z\", \"wt\""), "plan.buffer",
+       "plan: kernel `rows` names the unknown buffer `z`"},
       {replaced(good, "[\"w\", \"wt\"", "[\"x\", \"wt\""), "plan.role",
        "plan: kernel `transpose` in prepare uses `x`, which is input"},
       {replaced(good, "\"kernel\": \"turn\"", "\"kernel\": \"rows\""), "plan.arity",
@@ -184,14 +191,16 @@ TEST_CASE("plan: what binding refuses") {
       {replaced(good, "\"y\", \"m\"", "\"y\""), "plan.unwritten", "plan: state buffer `m` is an argument of no step"},
       {replaced(good, "[\"w\", \"wt\"", "[\"w\", \"s\""), "plan.unwritten",
        "plan: prepared buffer `wt` is used but no prepare step has it"},
-      {replaced(good, "[\"ceil_div(B, 4)\"]", "[\"B - 7\"]"), "plan.shape", "plan: buffer `s` has the negative size -1"},
+      {replaced(good, "[\"ceil_div(B, 4)\"]", "[\"B - 7\"]"), "plan.shape",
+       "plan: buffer `s` has the negative size -1"},
       {replaced(good, "[\"ceil_div(B, 4)\"]", "[1099511627776, 1099511627776]"), "plan.limit",
        "plan: buffer `s` [1099511627776, 1099511627776] exceeds the limit of 1099511627776 bytes for all buffers"},
       {replaced(good, "\"repeat\": 3", "\"repeat\": 70000"), "plan.limit",
        "plan: a repeat of 70000 turns is outside 0 to 65536"},
       {replaced(good, "\"index\": \"t\"", "\"index\": \"N\""), "plan.symbol",
        "plan: repeat index `N` hides another symbol or is no name"},
-      {replaced(good, "\"t*2\"", "\"t*4000000000\""), "plan.arithmetic", "plan: kernel `turn`: 4000000000 does not fit i32"},
+      {replaced(good, "\"t*2\"", "\"t*4000000000\""), "plan.arithmetic",
+       "plan: kernel `turn`: 4000000000 does not fit i32"},
       {replaced(good, "\"groups\": [\"B\", 1, 1]", "\"groups\": [\"B\", 1, 1], \"group\": [2]"), "plan.limit",
        "plan: kernel `rows`: group has 2, allowed are 1 to 1 in all"},
       {replaced(good, "\"groups\": [\"B\", 1, 1]", "\"groups\": [\"0-B\"]"), "plan.limit",

@@ -252,6 +252,11 @@ KW_INLINE kw_u16v kw_f32_to_f16v(kw_f32v x) {
   return __builtin_convertvector(kw_f16_encode(x), kw_u16v);
 #endif
 }
+/// The value after a trip through 16-bit storage.
+KW_INLINE float kw_round_f16(float x) { return kw_to_f32(kw_to_f16(x)); }
+KW_INLINE float kw_round_bf16(float x) { return kw_to_f32(kw_to_bf16(x)); }
+KW_INLINE kw_f32v kw_round_f16(kw_f32v x) { return kw_f16v_to_f32(kw_f32_to_f16v(x)); }
+KW_INLINE kw_f32v kw_round_bf16(kw_f32v x) { return kw_bf16_decode<kw_f32v>(kw_bf16_encode(x)); }
 
 // ---- Memory: any element alignment, partial forms touch only n elements ------------------------------------------
 KW_INLINE float kw_load(const float* p) { return *p; }

@@ -11,6 +11,7 @@ std::unique_ptr<Family> make_pointwise();
 std::unique_ptr<Family> make_gemm();
 std::unique_ptr<Family> make_loopnest();
 std::unique_ptr<Family> make_recur();
+std::unique_ptr<Family> make_rows();
 
 namespace {
 
@@ -19,6 +20,7 @@ constexpr Maker makers[] = {
     make_pointwise,
     make_gemm,
     make_recur,
+    make_rows,
     make_loopnest,
 };
 
