@@ -103,7 +103,8 @@ TEST_CASE("bad replies are failures") {
   CHECK(timing_of_reply("", {}).failure().id == "bench.reply");
   CHECK(timing_of_reply("{}", {}).failure().id == "bench.reply");
   CHECK(timing_of_reply(R"({"a_a":[[1]],"comparisons":[]})", {}).failure().id == "bench.reply");
-  CHECK(timing_of_reply(R"({"type":"error","id":"bench.package","message":"gone"})", {}).failure().id == "bench.package");
+  CHECK(timing_of_reply(R"({"type":"error","id":"bench.package","message":"gone"})", {}).failure().id ==
+        "bench.package");
   CHECK(timing_from_json(R"({"comparisons":[],"fastest":3,"a_a":1,"a_a_limit":1,"plausible":true,"note":""})")
             .failure()
             .id == "bench.json");
