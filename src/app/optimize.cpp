@@ -13,7 +13,7 @@
 #include "base/process.h"
 #include "bench/bench.h"
 #include "graph/analysis.h"
-#include "judge/oracle.h"
+#include "bench/oracle.h"
 #include "package/pack.h"
 #include "swarm/swarm.h"
 

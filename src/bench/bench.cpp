@@ -1,12 +1,14 @@
 #include "bench/bench.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
 #include "base/parallel.h"
 #include "base/process.h"
 #include "base/random.h"
+#include "module/export.h"
 
 namespace kw::bench {
 
@@ -81,17 +83,22 @@ Timing read_reply(const Json& json, const BenchRequest& request) {
 }
 
 std::string request_json(const BenchRequest& request) {
-  const Json json = {{"package", request.package},
-                     {"source", request.source},
-                     {"mode", request.mode},
-                     {"export_seed", request.export_seed},
-                     {"baselines", request.baselines},
-                     {"threads", request.threads > 0 ? request.threads : usable_cores()},
-                     {"time_limit_s", request.time_limit_s},
-                     {"baseline_limit_s", request.baseline_limit_s},
-                     {"blocks", request.blocks},
-                     {"seed", (request.seed ? request.seed : secret_seed()) & 0x7fffffff}};
+  const Json json = {
+      {"package", request.package},     {"source", request.source},
+      {"mode", request.mode},           {"folder", request.folder},
+      {"baselines", request.baselines}, {"threads", request.threads > 0 ? request.threads : usable_cores()},
+      {"time_s", request.time_s},       {"baseline_limit_s", request.baseline_limit_s},
+      {"blocks", request.blocks},       {"seed", (request.seed ? request.seed : secret_seed()) & 0x7fffffff}};
   return json.dump();
+}
+
+/// Lines that begin with "progress: " are for people, the rest is the frameworks' own noise.
+void on_line(const BenchRequest& request, std::string_view line) {
+  constexpr std::string_view mark = "progress: ";
+  if (line.starts_with(mark) && request.progress)
+    request.progress(std::string(line.substr(mark.size())));
+  else
+    log_line(LogLevel::debug, line);
 }
 
 std::string last_line(const std::string& text) {
@@ -103,6 +110,14 @@ std::string last_line(const std::string& text) {
 }
 
 }  // namespace
+
+std::vector<std::pair<std::string, std::string>> python_environment() {
+  std::string search = module::python_package_folder().string();
+  const char* inherited = std::getenv("PYTHONPATH");
+  if (inherited && *inherited) search += (search.empty() ? "" : ":") + std::string(inherited);
+  if (search.empty()) return {};
+  return {{"PYTHONPATH", search}};
+}
 
 Result<Timing> timing_of_reply(std::string_view text, const BenchRequest& request) {
   try {
@@ -119,9 +134,11 @@ Result<Timing> run_bench(const BenchRequest& request) {
   ProcessOptions options;
   options.stdin_text = request_json(request);
   // The worker keeps the limit itself; the margin is for a baseline that does not come back from its compiler.
-  options.timeout_s = 1.5 * request.time_limit_s + 60;
-  options.on_stderr_line = [](std::string_view line) { log_line(LogLevel::debug, line); };
-  const Result<ProcessReply> reply = run_process({request.python, "-m", "kernelwright.bench_worker"}, options);
+  options.timeout_s = 1.5 * request.time_s + 60;
+  options.env = python_environment();
+  options.on_stderr_line = [&](std::string_view line) { on_line(request, line); };
+  const std::string python = request.python.empty() ? module::find_python().string() : request.python;
+  const Result<ProcessReply> reply = run_process({python, "-m", "kernelwright.bench_worker"}, options);
   if (!reply) return Failure{"bench.worker", reply.failure().message, reply.failure().hint};
   if (reply->timed_out) return Failure{"bench.worker", "the bench worker did not end in time", "give it more --time"};
   const std::string line = last_line(reply->out);

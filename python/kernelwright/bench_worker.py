@@ -1,0 +1,233 @@
+"""python -m kernelwright.bench_worker: times a package against what the user would otherwise run.
+
+stdin carries one JSON request (see BenchRequest in src/bench/bench.h); the last line of stdout is the result:
+{"type": "bench", "a_a": [[s, s], ...], "comparisons": [{"baseline", "cold": [[baseline_s, candidate_s], ...],
+"warm": [...], "failure"}], "note"} or {"type": "error", "id", "message", "hint"}. All are block means in seconds;
+intervals and verdicts are computed by the caller. Candidate and baselines live in this one process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from kernelwright.baselines import PREPARERS, NotPrepared, Subject, agrees, flat_tensors, load_subject
+
+Call = Callable[[int], Any]  # runs input set k, returns the outputs
+
+INPUT_SETS = 3
+_WARM_SAMPLE_S = 1e-3
+_WARM_UP_S = 0.2
+_COLD_SAMPLE_CALLS = 4
+_FLUSH_LIMIT_BYTES = 128 << 20
+
+
+@dataclass
+class Blocks:
+    """Block means [baseline_s, candidate_s], each with how often the scheduler interrupted it."""
+
+    pairs: list[list[float]] = field(default_factory=list)
+    switches: list[int] = field(default_factory=list)
+
+    def undisturbed(self) -> list[list[float]]:
+        """Whole blocks without involuntary context switches; where those are fewer than half, the calmer half."""
+        limit = sorted(self.switches)[len(self.switches) // 2] if self.switches else 0
+        return [pair for pair, count in zip(self.pairs, self.switches, strict=True) if count <= limit]
+
+
+class Flush:
+    """Writes more than the last-level cache holds, so that the next call finds nothing of its own in it."""
+
+    def __init__(self) -> None:
+        self._buffer = torch.zeros(min(2 * _last_level_bytes(), _FLUSH_LIMIT_BYTES) // 4)
+
+    def __call__(self) -> None:
+        self._buffer.add_(1.0)
+
+
+def _last_level_bytes() -> int:
+    for index in (3, 2):
+        try:
+            with open(f"/sys/devices/system/cpu/cpu0/cache/index{index}/size", encoding="ascii") as file:
+                return int(file.read().strip().removesuffix("K")) << 10
+        except (OSError, ValueError):
+            continue
+    return 32 << 20
+
+
+class Bench:
+    """Measures blocks of two calls under one clock, and checks every output of the drop-in."""
+
+    def __init__(self, subject: Subject, deadline_s: float, seed: int) -> None:
+        self.subject = subject
+        self.deadline_s = deadline_s
+        self.random = random.Random(seed)
+        self.flush = Flush()
+        self._set = 0
+
+    def in_time(self) -> bool:
+        return time.monotonic() < self.deadline_s
+
+    def warm_up(self, call: Call) -> float:
+        """At least three calls and 0.2 s; returns the seconds of one call."""
+        start, count = time.monotonic(), 0
+        while count < 3 or time.monotonic() - start < _WARM_UP_S:
+            call(count % INPUT_SETS)
+            count += 1
+        return (time.monotonic() - start) / count
+
+    def _next_set(self) -> int:
+        self._set = (self._set + 1) % INPUT_SETS
+        return self._set
+
+    def _check(self, call: Call, k: int, outputs: Any) -> None:
+        if call is self.subject.candidate and not agrees(flat_tensors(outputs), self.subject.expected[k]):
+            raise NotPrepared("an output that was timed is wrong")
+
+    def cold_sample(self, call: Call) -> float:
+        """Mean of a few calls, the caches flushed before each; outputs are checked off the clock."""
+        total = 0.0
+        for _ in range(_COLD_SAMPLE_CALLS):
+            k = self._next_set()
+            self.flush()
+            start = time.perf_counter()
+            outputs = call(k)
+            total += time.perf_counter() - start
+            self._check(call, k, outputs)
+            if total > 50 * _WARM_SAMPLE_S:
+                return total / (_ + 1)
+        return total / _COLD_SAMPLE_CALLS
+
+    def warm_sample(self, call: Call, calls: int) -> float:
+        kept = []
+        start = time.perf_counter()
+        for i in range(calls):
+            kept.append(call(i % INPUT_SETS))
+            if len(kept) > INPUT_SETS:
+                kept.pop(0)
+        seconds = (time.perf_counter() - start) / calls
+        self._check(call, (calls - 1) % INPUT_SETS, kept[-1])
+        return seconds
+
+    def block(self, baseline: Call, candidate: Call, sample: Callable[[Call], float], into: Blocks) -> None:
+        """baseline, candidate, candidate, baseline, or the mirror image: drift cancels."""
+        order = [0, 1, 1, 0] if self.random.random() < 0.5 else [1, 0, 0, 1]
+        sums = [0.0, 0.0]
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+        for side in order:
+            sums[side] += sample(candidate if side else baseline)
+        into.switches.append(resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - before)
+        into.pairs.append([sums[0] / 2, sums[1] / 2])
+
+
+def calls_for(seconds: float) -> int:
+    return max(INPUT_SETS, min(10000, int(_WARM_SAMPLE_S / max(seconds, 1e-7)) + 1))
+
+
+def measure_a_a(bench: Bench, blocks: int) -> list[list[float]]:
+    """The drop-in against itself: what the machine's noise does to a ratio that must be 1."""
+    candidate = bench.subject.candidate
+    twin: Call = candidate
+    kept = Blocks()
+    for _ in range(2):  # one retry
+        kept = Blocks()
+        for _ in range(blocks):
+            bench.block(twin, candidate, bench.cold_sample, kept)
+            if not bench.in_time():
+                break
+        ratios = sorted(a / b for a, b in kept.undisturbed())
+        if abs(ratios[len(ratios) // 2] - 1) <= 0.03:
+            break
+    return kept.undisturbed()
+
+
+def measure(bench: Bench, calls: dict[str, Call], blocks: int) -> dict[str, tuple[Blocks, Blocks]]:
+    """Blocks of every baseline in turn, in random order, until there are enough or the time is up."""
+    candidate = bench.subject.candidate
+    found = {name: (Blocks(), Blocks()) for name in calls}
+    seconds = {name: bench.warm_up(call) for name, call in calls.items()}
+    own_s = bench.warm_up(candidate)
+    for turn in range(blocks):
+        names = list(calls)
+        bench.random.shuffle(names)
+        for name in names:
+            cold, warm = found[name]
+            bench.block(calls[name], candidate, bench.cold_sample, cold)
+            if turn % 3 == 0:
+                count = calls_for(min(seconds[name], own_s))
+                bench.block(calls[name], candidate, lambda call, n=count: bench.warm_sample(call, n), warm)  # type: ignore[misc]
+        if turn >= 4 and not bench.in_time():
+            break
+    return found
+
+
+def prepare(
+    subject: Subject, names: list[str], limit_s: float, deadline_s: float
+) -> tuple[dict[str, Call], dict[str, str]]:
+    """Every baseline that can be prepared and whose outputs agree with eager's; the others with the reason."""
+    calls: dict[str, Call] = {}
+    failures: dict[str, str] = {}
+    for name in names:
+        left_s = min(limit_s, deadline_s - time.monotonic())
+        print(f"progress: preparing {name}", file=sys.stderr, flush=True)
+        try:
+            if left_s <= 1 and name != "eager":
+                raise NotPrepared("no time was left to prepare it")
+            calls[name] = PREPARERS[name](subject, max(left_s, 10.0))
+        except KeyError:
+            failures[name] = "there is no such baseline"
+        except NotPrepared as error:
+            failures[name] = str(error)
+    return calls, failures
+
+
+def run(request: dict[str, Any]) -> dict[str, Any]:
+    start = time.monotonic()
+    torch.set_num_threads(request["threads"])
+    with torch.no_grad():
+        subject = load_subject(request, INPUT_SETS)
+        # Preparing may take up to 60% of the time; measuring needs the rest.
+        prepare_until = start + 0.6 * request["time_s"]
+        calls, failures = prepare(subject, request["baselines"], request["baseline_limit_s"], prepare_until)
+        bench = Bench(subject, start + request["time_s"], request["seed"])
+        bench.warm_up(subject.candidate)
+        print("progress: timing", file=sys.stderr, flush=True)
+        a_a = measure_a_a(bench, max(10, request["blocks"] // 2))
+        found = measure(bench, calls, request["blocks"])
+    comparisons = []
+    for name in request["baselines"]:
+        row: dict[str, Any] = {"baseline": name, "failure": failures.get(name, "")}
+        if name in found:
+            row["cold"], row["warm"] = (blocks.undisturbed() for blocks in found[name])
+        comparisons.append(row)
+    return {"type": "bench", "a_a": a_a, "comparisons": comparisons, "note": subject.note}
+
+
+def main() -> int:
+    reply = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what the frameworks print is no part of the reply
+    from kernelwright.faults import Fault
+
+    try:
+        result = run(json.loads(sys.stdin.read()))
+    except Fault as fault:
+        result = fault.as_json()
+    except NotPrepared as error:
+        result = {"type": "error", "id": "bench.output", "message": str(error), "hint": ""}
+    reply.write(json.dumps(result) + "\n")
+    reply.flush()
+    # Compilers leave worker processes and threads behind; the result is out, so nothing waits for them.
+    os._exit(0 if result["type"] == "bench" else 2)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

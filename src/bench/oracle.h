@@ -1,0 +1,31 @@
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bench/bench.h"
+#include "judge/verdict.h"
+
+namespace kw::bench {
+
+/// PyTorch in a long-lived child (`python -m kernelwright.oracle`) that runs the exported module on what it is given.
+/// Started by the first call, ended on destruction. Of the request it reads folder, threads and python.
+/// fails: oracle.start (not tried again), oracle.run (PyTorch raised), oracle.gone (the child died)
+class PythonOracle final : public judge::FrameworkOracle {
+ public:
+  explicit PythonOracle(BenchRequest request);
+  ~PythonOracle() override;
+  Result<std::vector<Tensor>> run(const std::vector<Tensor>& inputs,
+                                  const std::map<std::string, Tensor>& params) override;
+
+ private:
+  class Child;
+  BenchRequest request_;
+  std::unique_ptr<Child> child_;
+  bool tried_ = false;
+  /// What the child holds already; kept alive so that an equal address means equal weights.
+  std::map<std::string, Tensor> sent_;
+};
+
+}  // namespace kw::bench
