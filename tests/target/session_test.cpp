@@ -91,8 +91,8 @@ Compiled foreign_binary(const TempDir& folder, const std::string& text) {
 std::string foreign_failure(const std::string& first_body) {
   const TempDir folder("kw-foreign");
   const std::string text =
-      "#include <cmath>
-#include <cstdlib>\n#include <unistd.h>\n#include <fcntl.h>\n#include <sys/socket.h>\n#include <sys/mman.h>\n"
+      "#include <cstdlib>\n#include <signal.h>\n#include <unistd.h>\n#include <fcntl.h>\n#include "
+      "<sys/socket.h>\n#include <sys/mman.h>\n"
       "extern \"C\" {\nvoid kw_entry_pack(void* const*, const long*) {}\n"
       "void kw_entry_second(void* const*, const long*) {}\n"
       "void kw_entry_first(void* const* args, const long*) { (void)args; " +

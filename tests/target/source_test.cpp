@@ -32,7 +32,8 @@ TEST_CASE("source that reaches outside is refused, however it is spelled") {
                            "int \\u0061sm;",
                            "__attribute__((section(\".x\"))) int x;",
                            "#if __has_include(<x>)\n#endif",
-                           "_Pragma(\"x\")"}) {
+                           "_Pragma(\"x\")",
+                           "void f(int c) { switch (c) { case'\"': asm(\"nop\"); } }"}) {
     CAPTURE(text);
     const Status status = check_source(text);
     REQUIRE_FALSE(status.ok());

@@ -86,6 +86,8 @@ Text spliced(std::string_view source) {
   return text;
 }
 
+bool word_byte(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '$'; }
+
 size_t end_of_comment(std::string_view s, size_t at) {
   if (s[at + 1] == '/') return std::min(s.find('\n', at), s.size());
   const size_t end = s.find("*/", at + 2);
@@ -98,23 +100,34 @@ size_t end_of_literal(std::string_view s, size_t at) {
   return std::min(i + 1, s.size());
 }
 
-/// Comments become spaces. Raw strings are refused: they would hide the end of a literal.
+/// True if a quote at `at` separates digits: the word before it then begins with a digit.
+bool separates_digits(std::string_view s, size_t at) {
+  size_t begin = at;
+  while (begin > 0 && (word_byte(s[begin - 1]) || s[begin - 1] == '\'')) --begin;
+  return begin < at && std::isdigit(static_cast<unsigned char>(s[begin]));
+}
+
+void blank(std::string& s, size_t begin, size_t end) {
+  for (size_t i = begin; i < end; ++i)
+    if (s[i] != '\n') s[i] = ' ';
+}
+
+/// Comments and the insides of literals become spaces. Raw strings are refused: they would hide a literal's end.
 Status blank_comments(Text& text) {
   std::string& s = text.bytes;
   for (size_t i = 0; i < s.size();) {
     const bool comment = s[i] == '/' && i + 1 < s.size() && (s[i + 1] == '/' || s[i + 1] == '*');
-    const bool digit_separator = s[i] == '\'' && i > 0 && std::isxdigit(static_cast<unsigned char>(s[i - 1]));
-    if (comment) {
-      const size_t end = end_of_comment(s, i);
-      for (; i < end; ++i)
-        if (s[i] != '\n') s[i] = ' ';
-    } else if (s[i] == '"' && i > 0 && s[i - 1] == 'R') {
+    if (s[i] == '"' && i > 0 && s[i - 1] == 'R')
       return Failure{"source.forbidden", fmt::format("line {} holds a raw string literal", text.lines[i]), ""};
-    } else if (s[i] == '"' || (s[i] == '\'' && !digit_separator)) {
-      i = end_of_literal(s, i);
-    } else {
-      ++i;
+    size_t end = i + 1;
+    if (comment) {
+      end = end_of_comment(s, i);
+      blank(s, i, end);
+    } else if (s[i] == '"' || (s[i] == '\'' && !separates_digits(s, i))) {
+      end = end_of_literal(s, i);
+      blank(s, i + 1, end - 1);
     }
+    i = end;
   }
   return ok_status();
 }
@@ -162,8 +175,6 @@ Status check_directives(const Text& text) {
       return forbidden(text.lines[at], fmt::format("'{}'", token));
   return ok_status();
 }
-
-bool word_byte(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '$'; }
 
 Status check_words(const Text& text) {
   const std::string_view s = text.bytes;
