@@ -18,7 +18,7 @@ struct OpenArchive {
   std::string model;  // name of the program in it
 };
 
-/// Reads parameters, buffers and constants: raw blobs with a JSON config (torch 2.9 on) or pickles (2.8).
+/// Reads parameters, buffers and constants: raw blobs with a JSON config, as torch 2.9 on writes them.
 /// fails: pt2.schema, pt2.truncated, pt2.hostile, pt2.dtype
 Result<WeightTable> read_weights(const OpenArchive& archive);
 

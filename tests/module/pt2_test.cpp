@@ -172,6 +172,14 @@ TEST_CASE("archives that are none, cut off or hostile") {
   CHECK(with_member({"m/bomb", std::string(size_t{100} << 20, '\0'), true}) == "pt2.hostile");
 }
 
+TEST_CASE("pickled weights are refused with the version that wrote them") {
+  auto members = linear_members();
+  members.push_back({"m/data/weights/model.pt", "PK"});
+  const auto loaded = load_members(members);
+  REQUIRE(!loaded.ok());
+  CHECK(loaded.failure().message == "the archive holds pickled weights, as torch 2.8 wrote them");
+}
+
 TEST_CASE("members that overlap are refused") {
   std::string bytes = make_zip(linear_members());
   // The second entry of the list points at the first member's header.

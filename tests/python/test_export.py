@@ -1,0 +1,180 @@
+"""python -m kernelwright.export: what it writes, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+
+KERNELBENCH = """
+import torch
+from torch import nn
+print("a user's print")
+
+class Model(nn.Module):
+    def __init__(self, width, eps=1e-5):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(width, eps=eps)
+
+    def forward(self, x):
+        return self.norm(x)
+
+def get_inputs():
+    return [torch.rand(4, 3)]
+
+def get_init_inputs():
+    return [3]
+"""
+
+
+def export(tmp_path: Path, code: str, *options: str, factory: str = "") -> tuple[int, dict[str, Any], Path]:
+    """Runs the exporter on a file that holds `code`; its exit code, its one line and the folder."""
+    file, out = tmp_path / "net.py", tmp_path / "out"
+    file.write_text(code)
+    source = f"{file}:{factory}" if factory else str(file)
+    return run(source, out, *options)
+
+
+def run(source: str, out: Path, *options: str) -> tuple[int, dict[str, Any], Path]:
+    command = [sys.executable, "-m", "kernelwright.export", source, "--out", str(out), *options]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "python")}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 1, done.stdout + done.stderr
+    return done.returncode, json.loads(lines[0]), out
+
+
+def problem(out: Path) -> dict[str, Any]:
+    return json.loads((out / "problem.json").read_text())
+
+
+def test_kernelbench_style_is_train_mode_with_draws(tmp_path: Path) -> None:
+    code, said, out = export(tmp_path, KERNELBENCH)
+    assert (code, said["type"], said["mode"]) == (0, "export", "train")
+    described = problem(out)
+    assert described["mutated_buffers"] == ["norm.running_mean", "norm.running_var", "norm.num_batches_tracked"]
+    spec = described["inputs"][0]
+    assert spec["dtype"] == "f32" and spec["shape"] == [4, 3] and 0 <= spec["lo"] < spec["hi"] <= 1
+    draws = [numpy.fromfile(out / "draws" / f"{k}.0.bin", dtype="<f4") for k in range(3)]
+    assert draws[0].size == 12 and not numpy.array_equal(draws[0], draws[1])
+    assert draws[0].min() == pytest.approx(spec["lo"])
+
+
+def test_the_archive_computes_what_the_module_does(tmp_path: Path) -> None:
+    code, _, out = export(tmp_path, KERNELBENCH, "--mode", "eval")
+    assert code == 0
+    program = torch.export.load(out / "model.pt2").module()
+    x = torch.from_numpy(numpy.fromfile(out / "draws" / "0.0.bin", dtype="<f4").reshape(4, 3))
+    assert torch.allclose(program(x), x / (1 + 1e-5) ** 0.5)
+
+
+def test_the_same_seed_gives_the_same_archive(tmp_path: Path) -> None:
+    code = "import torch\ndef factory():\n    return torch.nn.Linear(4, 4), (torch.randn(2, 4),)\n"
+    weights = []
+    for k in range(2):
+        (tmp_path / str(k)).mkdir()
+        _, _, out = export(tmp_path / str(k), code, "--seed", "7")
+        weights.append(torch.export.load(out / "model.pt2").state_dict["weight"])
+    assert torch.equal(*weights)
+
+
+def test_a_factory_with_keyword_inputs(tmp_path: Path) -> None:
+    code = """
+import torch
+class Net(torch.nn.Module):
+    def forward(self, x, *, scale, flag=True):
+        return {"y": x * scale, "z": (x, 3)}
+def make():
+    return Net(), ((torch.ones(2),), {"scale": torch.zeros(2), "flag": False})
+"""
+    status, said, out = export(tmp_path, code, factory="make")
+    assert (status, said["mode"], said["name"]) == (0, "eval", "make")
+    described = problem(out)
+    assert [spec["name"] for spec in described["inputs"]] == ["x", "scale"]
+    assert described["argument_names"] == ["scale", "flag"] and described["argument_count"] == 1
+    assert "y" in described["out_spec"]
+
+
+def test_a_plain_tensor_attribute_becomes_state(tmp_path: Path) -> None:
+    code = """
+import torch
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hidden = torch.zeros(2)
+    def forward(self, x):
+        self.hidden = self.hidden + x
+        return self.hidden * 2
+def factory():
+    return Net(), torch.ones(2)
+"""
+    status, said, out = export(tmp_path, code)
+    assert status == 0, said
+    assert problem(out)["mutated_buffers"] == ["hidden"]
+
+
+def test_meta_parameters_hold_no_data(tmp_path: Path) -> None:
+    status, _, out = export(tmp_path, KERNELBENCH.replace("[3]", "[100000]").replace("4, 3", "4, 100000"), "--meta")
+    assert status == 0
+    assert (out / "model.pt2").stat().st_size < 100_000
+    assert problem(out)["draws"] == [] and not problem(out)["inputs"][0]["observed"]
+
+
+def test_an_archive_goes_through_again(tmp_path: Path) -> None:
+    archive = tmp_path / "saved.pt2"
+    torch.export.save(torch.export.export(torch.nn.ReLU(), (torch.randn(3),)), archive)
+    status, said, out = run(str(archive), tmp_path / "out")
+    assert (status, said["name"]) == (0, "saved")
+    assert problem(out)["style"] == "pt2"
+
+
+DYNAMIC = """
+import torch
+class Net(torch.nn.Module):
+    def forward(self, x):
+        return x[x > 0]
+def factory():
+    return Net(), torch.ones(2)
+"""
+FORWARD = DYNAMIC.replace("x[x > 0]", "x @ torch.ones(3, 3)")
+
+
+@pytest.mark.parametrize(
+    ("code", "options", "error_id", "said"),
+    [
+        ("import nothing_of_that_name\n", [], "export.import", "net.py:1: ModuleNotFoundError"),
+        ("def f(:\n", [], "export.import", "net.py:1: SyntaxError"),
+        ("x = 1\n", [], "export.missing_name", "does not define Model and get_inputs"),
+        (KERNELBENCH.replace("width, eps=1e-5", "width, other"), [], "export.construct", "TypeError"),
+        (KERNELBENCH.replace("torch.rand(4, 3)", "torch.rand(4, 5)"), [], "export.forward", "net.py:12: "),
+        (KERNELBENCH.replace("torch.rand(4, 3)", "1 / 0"), [], "export.inputs", "net.py:15: ZeroDivisionError"),
+        (FORWARD, [], "export.forward", "net.py:5: RuntimeError"),
+        (DYNAMIC, [], "pt2.dynamic_shape", "net.py:5) has a size that depends on data"),
+        (DYNAMIC.replace("x[x > 0]", "torch.fft.fft(x)"), [], "pt2.dtype", "net.py:5) has dtype complex64"),
+    ],
+)
+def test_faults_name_the_users_line(tmp_path: Path, code: str, options: list[str], error_id: str, said: str) -> None:
+    status, reply, out = export(tmp_path, code, *options)
+    assert (status, reply["type"], reply["id"]) == (2, "error", error_id), reply
+    assert said in reply["message"] and reply["hint"]
+    assert not (out / "problem.json").exists()
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    status, reply, _ = run(str(tmp_path / "none.py"), tmp_path / "out")
+    assert (status, reply["id"]) == (2, "export.missing")
+
+
+def test_a_file_that_is_no_archive(tmp_path: Path) -> None:
+    (tmp_path / "bad.pt2").write_bytes(b"PK nothing")
+    status, reply, _ = run(str(tmp_path / "bad.pt2"), tmp_path / "out")
+    assert (status, reply["id"]) == (2, "export.pt2")
