@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
 
 from kernelwright.faults import Fault, first_line, raised, user_line
@@ -36,58 +34,34 @@ def capture(source: Source) -> torch.export.ExportedProgram:
 
 
 def _export(source: Source) -> torch.export.ExportedProgram:
-    """Non-strict first (it follows Python as it runs), then strict; then with plain tensor attributes as buffers."""
-    module, (args, kwargs) = source.module, source.inputs
-    assert module is not None
-    attempts: list[Callable[[], torch.nn.Module]] = [lambda: module, lambda: with_tensor_attributes_as_buffers(module)]
+    """Non-strict first (it follows Python as it runs), then strict, unless strict would lose state."""
+    assert source.module is not None
+    module = with_tensor_attributes_as_buffers(source.module)
+    args, kwargs = source.inputs
     first: Exception | None = None
-    for make in attempts:
-        candidate = make()
-        for strict in (False, True):
-            try:
-                program = torch.export.export(candidate, args, kwargs, strict=strict)
-                if find_lost_state(program, candidate):
-                    continue
-                return program
-            except Exception as error:
-                first = first or error
-        if not tensor_attributes(module):
-            break
-    raise _explain(source, first or RuntimeError("no attempt succeeded")) from first
-
-
-def tensor_attributes(module: torch.nn.Module) -> set[str]:
-    """Names of the tensors that the module holds as plain attributes, neither parameters nor buffers."""
-    return {
-        f"{path}.{name}" if path else name
-        for path, part in module.named_modules()
-        for name, value in vars(part).items()
-        if isinstance(value, torch.Tensor)
-    }
+    for strict in (False, True):
+        try:
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                program = torch.export.export(module, args, kwargs, strict=strict)
+            # Strict tracing only warns that an assignment to a buffer is lost; non-strict tracing keeps it.
+            if strict and any("assigned during export" in str(w.message) for w in said):
+                continue
+            return program
+        except Exception as error:
+            first = first or error
+    raise _explain(source, first or RuntimeError("an assignment in forward would be lost")) from first
 
 
 def with_tensor_attributes_as_buffers(module: torch.nn.Module) -> torch.nn.Module:
-    """Registers tensors held as plain attributes as non-persistent buffers, so that forward may assign them."""
+    """Registers tensors held as plain attributes as non-persistent buffers: export would freeze them, and silently
+    lose what forward assigns to them. The state_dict stays as it is."""
     for part in module.modules():
         plain = {name: value for name, value in vars(part).items() if isinstance(value, torch.Tensor)}
         for name, value in plain.items():
             delattr(part, name)
             part.register_buffer(name, value, persistent=False)
     return module
-
-
-def find_lost_state(program: torch.export.ExportedProgram, module: torch.nn.Module) -> list[str]:
-    """Plain tensor attributes that forward mutates in place: export would freeze them as constants."""
-    plain = tensor_attributes(module)
-    specs = program.graph_signature.input_specs
-    held = {s.arg.name: s.target for s in specs if s.kind == InputKind.CONSTANT_TENSOR and s.target in plain}
-    mutating = [n for n in program.graph.nodes if n.op == "call_function" and _writes_first_argument(n)]
-    return [held[n.args[0].name] for n in mutating if getattr(n.args[0], "name", "") in held]
-
-
-def _writes_first_argument(node: torch.fx.Node) -> bool:
-    schema = getattr(node.target, "_schema", None)
-    return bool(schema and schema.is_mutable and node.args)
 
 
 def _explain(source: Source, error: Exception) -> Fault:

@@ -16,7 +16,7 @@ _DRAW_LIMIT_BYTES = 1 << 30
 
 
 def main(argv: list[str] | None = None) -> int:
-    options = _parse(argv)
+    options = parse_options(argv)
     reply = _claim_stdout()
     from kernelwright.faults import Fault
 
@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     return code
 
 
-def _parse(argv: list[str] | None) -> argparse.Namespace:
+def parse_options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m kernelwright.export", description=__doc__)
     parser.add_argument("source", help="FILE.py (KernelBench style), FILE.py:factory, or model.pt2")
     parser.add_argument("--out", required=True, help="folder to write")

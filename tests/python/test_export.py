@@ -14,6 +14,11 @@ import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "python"))
+
+from kernelwright.export import parse_options  # noqa: E402
+from kernelwright.export import run as run_export  # noqa: E402
+from kernelwright.faults import Fault  # noqa: E402
 
 KERNELBENCH = """
 import torch
@@ -37,20 +42,31 @@ def get_init_inputs():
 
 
 def export(tmp_path: Path, code: str, *options: str, factory: str = "") -> tuple[int, dict[str, Any], Path]:
-    """Runs the exporter on a file that holds `code`; its exit code, its one line and the folder."""
-    file, out = tmp_path / "net.py", tmp_path / "out"
+    """Exports a file that holds `code`, in this process; what its exit code and its one line would be."""
+    file = tmp_path / "net.py"
     file.write_text(code)
-    source = f"{file}:{factory}" if factory else str(file)
-    return run(source, out, *options)
+    return run(f"{file}:{factory}" if factory else str(file), tmp_path / "out", *options)
 
 
 def run(source: str, out: Path, *options: str) -> tuple[int, dict[str, Any], Path]:
-    command = [sys.executable, "-m", "kernelwright.export", source, "--out", str(out), *options]
+    parsed = parse_options([source, "--out", str(out), *options])
+    try:
+        result = run_export(source, str(out), parsed.mode, parsed.seed, parsed.meta, parsed.draws)
+        return 0, result, out
+    except Fault as fault:
+        return 2, fault.as_json(), out
+
+
+@pytest.mark.parametrize(("code", "status"), [(KERNELBENCH, 0), ("print('hi')\n", 2)])
+def test_stdout_carries_one_json_line(tmp_path: Path, code: str, status: int) -> None:
+    file = tmp_path / "net.py"
+    file.write_text(code)
+    command = [sys.executable, "-m", "kernelwright.export", str(file), "--out", str(tmp_path / "out")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "python")}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
-    lines = done.stdout.splitlines()
-    assert len(lines) == 1, done.stdout + done.stderr
-    return done.returncode, json.loads(lines[0]), out
+    assert done.returncode == status, done.stderr
+    assert json.loads(done.stdout)["type"] == ("export" if status == 0 else "error")
+    assert done.stdout.count("\n") == 1 and "print" in code and ("a user's print" in done.stderr or "hi" in done.stderr)
 
 
 def problem(out: Path) -> dict[str, Any]:
