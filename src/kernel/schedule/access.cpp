@@ -135,8 +135,7 @@ void ValueReader::define(NodeId id, Source source) { sources_[id] = std::move(so
 void ValueReader::vectorise(std::string lane_var, int lanes) {
   lane_var_ = std::move(lane_var);
   lanes_ = lanes;
-  coder_.narrow =
-      lanes > 1 && lane_class(graph_, piece_) == LaneClass::f32 && narrow_integers(graph_, piece_);
+  coder_.narrow = lanes > 1 && lane_class(graph_, piece_) == LaneClass::f32 && narrow_integers(graph_, piece_);
 }
 
 void ValueReader::scalar() {

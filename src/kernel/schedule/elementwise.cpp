@@ -155,7 +155,9 @@ class Lowering {
     const int64_t width =
         pieces == 1 ? run.inner : (run.inner + pieces - 1) / pieces / run.lanes * run.lanes + run.lanes;
     const int64_t parts = (run.inner + width - 1) / width;
-    const int64_t rows_each = std::clamp<int64_t>(chunk / std::max<int64_t>(width, 1), 1, run.rows);
+    const bool blocked = is_blocked(run);
+    int64_t rows_each = std::clamp<int64_t>(chunk / std::max<int64_t>(width, 1), 1, run.rows);
+    if (blocked) rows_each = (rows_each + row_block - 1) / row_block * row_block;
     const int64_t row_tasks = (run.rows + rows_each - 1) / rows_each;
     *tasks += row_tasks * parts;
     Block body;
@@ -163,19 +165,27 @@ class Lowering {
     const Expr mine = tile::index_var("mine", row_tasks * parts);
     const Expr row_begin = mine / parts * rows_each;
     const Expr from = mine % parts * width, to = tile::min_of(from + width, run.inner);
-    Block row_body = run_block(box, run, from, to);
+    const Expr row_end = tile::min_of(row_begin + rows_each, run.rows);
+    Block row_body = run_block(box, run, from, to, row_end);
+    if (blocked) {
+      body.push_back(tile::loop(Bind::serial, "block", row_begin, row_end, std::move(row_body), row_block));
+      return body;
+    }
     if (run.rows == 1) {
       const Block one = std::move(row_body);
       body.insert(body.end(), one.begin(), one.end());
       return body;
     }
-    body.push_back(
-        tile::loop(Bind::serial, "row", row_begin, tile::min_of(row_begin + rows_each, run.rows), std::move(row_body)));
+    body.push_back(tile::loop(Bind::serial, "row", row_begin, row_end, std::move(row_body)));
     return body;
   }
 
-  /// Elements [from, to) of one row.
-  Block run_block(const Box& box, const Run& run, const Expr& from, const Expr& to) {
+  /// Gathered lanes of neighbouring rows share cache lines (a transposition): such rows are run a block at a time.
+  static constexpr int64_t row_block = 16;
+  static bool is_blocked(const Run& run) { return run.gathers > 0 && run.rows >= row_block; }
+
+  /// Elements [from, to) of one row, or of the rows from `block` on.
+  Block run_block(const Box& box, const Run& run, const Expr& from, const Expr& to, const Expr& row_end) {
     const Expr row = tile::index_var("row", run.rows);
     Block inner;
     reader_.forget();
@@ -188,7 +198,13 @@ class Lowering {
       // The last vector overlaps the one before it, so that there is no tail.
       inner.push_back(tile::Let{"i", tile::min_of(tile::var("at", tile::index_type), to - run.lanes)});
     }
-    store(box, run, row, tile::index_var("i", run.inner), inner);
+    Block element;
+    store(box, run, row, tile::index_var("i", run.inner), element);
+    if (is_blocked(run)) {
+      const Expr block = tile::index_var("block", run.rows);
+      element = {tile::loop(Bind::serial, "row", block, tile::min_of(block + row_block, row_end), std::move(element))};
+    }
+    for (tile::Stmt& s : element) inner.push_back(std::move(s));
     const char* counter = run.lanes > 1 ? "at" : "i";
     out.push_back(
         tile::loop(run.lanes > 1 ? Bind::serial : Bind::vector, counter, from, to, std::move(inner), run.lanes));
