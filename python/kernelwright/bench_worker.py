@@ -95,17 +95,16 @@ class Bench:
 
     def cold_sample(self, call: Call) -> float:
         """Mean of a few calls, the caches flushed before each; outputs are checked off the clock."""
-        total = 0.0
-        for _ in range(_COLD_SAMPLE_CALLS):
+        total, count = 0.0, 0
+        while count < _COLD_SAMPLE_CALLS and total < 50 * _WARM_SAMPLE_S:
             k = self._next_set()
             self.flush()
             start = time.perf_counter()
             outputs = call(k)
             total += time.perf_counter() - start
+            count += 1
             self._check(call, k, outputs)
-            if total > 50 * _WARM_SAMPLE_S:
-                return total / (_ + 1)
-        return total / _COLD_SAMPLE_CALLS
+        return total / count
 
     def warm_sample(self, call: Call, calls: int) -> float:
         kept = []
