@@ -116,6 +116,9 @@ EXPORT across(const float* x, float* y, int64_t) {
   y[0] = kw_reduce_sum(kw_loadv(x)); y[1] = kw_reduce_max(kw_loadv(x)); y[2] = kw_reduce_min(kw_loadv(x));
   y[3] = KW_LANES_F32;
 }
+EXPORT div_by(const float* a, const float* b, float* y, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) y[i] = kw_div_by(kw_splat<kw_f32v>(a[i]), kw_splat<kw_f32v>(b[i]))[0];
+}
 EXPORT integers(const int64_t* x, int64_t* y, int64_t) {
   y[0] = kw_div_floor(x[0], x[1]); y[1] = kw_mod_floor(x[0], x[1]); y[2] = kw_div_trunc(x[0], x[1]);
   y[3] = kw_mod_trunc(x[0], x[1]);
@@ -324,6 +327,32 @@ TEST_CASE("prelude: functions of two arguments") {
         CHECK(worst <= row.max_ulps);
       }
     }
+  }
+}
+
+TEST_CASE("prelude: a division by one value for all lanes is a quotient") {
+  const float hard[] = {0.0f,  -0.0f,  1.0f,   -3.0f,    7.0f,      1e-45f, 1e-39f, 2e-38f, 1e38f,
+                        3e38f, -1e38f, 1e-20f, INFINITY, -INFINITY, NAN,    1e19f,  1e20f,  0.3333333f};
+  std::vector<float> a, b;
+  for (float p : hard) {
+    for (float q : hard) a.push_back(p), b.push_back(q);
+  }
+  Random random(5);
+  for (int i = 0; i < 100000; ++i) {
+    a.push_back(static_cast<float>(random.normal() * std::exp(random.normal() * 12)));
+    b.push_back(static_cast<float>(random.normal() * std::exp(random.normal() * 12)));
+  }
+  std::vector<float> y(a.size());
+  for (const auto& variant : variants()) {
+    variant.symbol<Binary>("div_by")(a.data(), b.data(), y.data(), static_cast<int64_t>(a.size()));
+    double worst = 0;
+    size_t at = 0;
+    for (size_t i = 0; i < a.size(); ++i) {
+      const double u = ulps_between(y[i], static_cast<double>(a[i]) / static_cast<double>(b[i]));
+      if (u > worst) worst = u, at = i;
+    }
+    INFO(variant.compiler << " " << variant.march << " a=" << a[at] << " b=" << b[at] << " got=" << y[at]);
+    CHECK(worst <= 1.5);
   }
 }
 

@@ -489,6 +489,17 @@ KW_INLINE bool kw_is_inf(float x) { return kw_abs(x) == KW_INF; }
 KW_INLINE bool kw_is_inf(double x) { return kw_abs(x) == __builtin_inf(); }
 KW_INLINE kw_i32v kw_is_inf(kw_f32v x) { return kw_abs(x) == kw_splat<kw_f32v>(KW_INF); }
 KW_INLINE kw_i64v kw_is_inf(kw_f64v x) { return kw_abs(x) == kw_splat<kw_f64v>(__builtin_inf()); }
+/// a / b for one b in all lanes: the reciprocal leaves the loop, one correction step makes the product as good as the
+/// quotient. Scaled by s so that 1 / b neither overflows nor loses bits; infinities and NaN skip the correction.
+KW_INLINE kw_f32v kw_div_by(kw_f32v a, kw_f32v b) {
+  typedef kw_f32v V;
+  const V size = kw_abs(b), one = kw_splat<V>(1.0f);
+  const V s = kw_select(size < kw_splat<V>(0x1p-64f), kw_splat<V>(0x1p64f),
+                        kw_select(size > kw_splat<V>(0x1p64f), kw_splat<V>(0x1p-64f), one));
+  const V divisor = b * s, inverse = one / divisor;
+  const V scaled = a * s, q = scaled * inverse, rest = scaled - q * divisor;
+  return kw_select(kw_abs(rest) < kw_splat<V>(KW_INF), q + rest * inverse, q);
+}
 /// a * b + c, fused where the machine can.
 template <class V>
 KW_INLINE V kw_fma(V a, V b, V c) {

@@ -103,6 +103,9 @@ Expr ScalarCoder::operation(ScalarOp op, DType dtype, std::vector<Expr> x) const
     for (Expr& e : x) e = tile::cast(e, DType::f64);
     return tile::cast(tile::call("pow", {DType::f64, widest(x)}, x), of);
   }
+  // One divisor for all lanes: a division of vectors takes as long as ten products.
+  if (op == ScalarOp::div && of == DType::f32 && x[0].type().lanes > 1 && x[1].type().lanes == 1)
+    return tile::call("div_by", {of, widest(x)}, x);
   if (const OperatorRow* row = operator_row(op))
     return row->swapped ? tile::binary(row->tile, x[1], x[0]) : tile::binary(row->tile, x[0], x[1]);
   return tile::call(std::string(graph::scalar_row(op).name), {register_dtype(dtype), widest(x)}, x);
