@@ -2,6 +2,7 @@
 #include <memory>
 #include <string>
 
+#include "kernel/schedule/conv_columns.h"
 #include "kernel/schedule/gemm_pack.h"
 #include "kernel/schedule/gemm_shape.h"
 
@@ -28,6 +29,8 @@ class GemmLowering {
   };
   Side side(bool rows);
   void add_pack_launch(Side& side);
+  void add_image_copy();
+  Block fill_columns(const Expr& k0, const Expr& kc);
   tile::Function main_function();
   Block task_body();
   Block pass(const Expr& k0, const Expr& kc);
@@ -45,6 +48,8 @@ class GemmLowering {
   GemmShape shape_;
   ValueReader reader_;
   Side rows_, columns_;
+  std::optional<ConvColumns> conv_;
+  std::string image_;
   Lowered out_;
   std::string tiles_;
   Expr outer_, row_begin_, row_end_, column_begin_, column_end_, row_panel_, column_panel_, row_slot_, column_slot_;

@@ -105,7 +105,8 @@ double gemm_seconds(const GemmProblem& problem, const GemmShape& shape, double b
   const double core_flops = facts.flops_per_s / threads * (problem.dtype == DType::f64 ? 0.5 : 1.0);
   // A line of columns and a broadcast are loaded for mr x nv multiply-adds; two loads and two of those a cycle.
   const double mr = shape.micro.mr, nv = shape.micro.nv;
-  const double loads = std::max(1.0, (mr + 2 * nv) / (mr * nv)) * (mr * nv < 12 ? 12 / (mr * nv) : 1.0);
+  const double loads = std::max(1.0, (mr + 2 * nv) / (mr * nv)) * (mr * nv < 12 ? 12 / (mr * nv) : 1.0) *
+                       (1 + 0.02 * nv);      // a wide line of columns leaves the first cache sooner
   const double per_tile = 30 + mr * nv * 3;  // cycles beside the k loop: epilogue
   const double tile_cycles = k * mr * nv / 2;
   double core_s = 2 * m * n * k * outer / core_flops * loads * (1 + per_tile / tile_cycles);
