@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.modules import module as _modules
 from torch.utils import _pytree as pytree
 
 from kernelwright.fallback import Fallback
@@ -21,6 +22,9 @@ _DTYPES = {
     "f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32, "f64": torch.float64, "bool": torch.bool,
     "u8": torch.uint8, "i8": torch.int8, "i16": torch.int16, "i32": torch.int32, "i64": torch.int64,
 }  # fmt: skip
+
+
+_empty = torch.empty
 
 
 class PackageError(RuntimeError):
@@ -61,10 +65,18 @@ class DropIn(torch.nn.Module):
         put("_wrap", _output_wrapper(self._out_spec, manifest))
         self.train(manifest["mode"] == "train")
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Straight to forward unless a hook is set: nn.Module's own way there costs as much as a small kernel."""
+        hooked = self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks
+        if hooked or _modules._has_any_global_hook():
+            return super().__call__(*args, **kwargs)
+        return self.forward(*args, **kwargs)
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         engine = self._engine
         leaves = args if len(args) == self._plain and not kwargs else self._flatten(args, kwargs)
-        if engine is None or leaves is None or not self._in_mode() or not engine.accepts(leaves):
+        in_mode = self.training == self._trains or not self._mode_matters
+        if engine is None or leaves is None or not in_mode or not engine.accepts(leaves):
             return self._run_original(leaves, args, kwargs)
         outputs = engine.run(leaves)
         self._calls[0] += 1
@@ -177,18 +189,22 @@ class _Engine:
                 return False
             if not leaf.is_cpu or not leaf.is_contiguous():
                 return False
-        if self._parameters_changed():
+        if self._weights and self._parameters_changed():
             with self._lock:
                 self._bind()
         return self._usable
 
     def run(self, leaves: Any) -> list[torch.Tensor]:
-        outputs = [torch.empty(shape, dtype=dtype) for shape, dtype in self._outputs]
+        outputs = [_empty(shape, dtype=dtype) for shape, dtype in self._outputs]
         with self._lock:
-            for i, leaf in enumerate(leaves):
+            i = 0
+            for leaf in leaves:
                 self._in_pointers[i] = leaf.data_ptr()
-            for i, output in enumerate(outputs):
+                i += 1
+            i = 0
+            for output in outputs:
                 self._out_pointers[i] = output.data_ptr()
+                i += 1
             code = self._run(self._handle, self._in_pointers, self._out_pointers)
         if code != 0:
             _checked(self._library, code)
