@@ -24,7 +24,8 @@ Values arange(Call& c) {
   const bool whole = !is_float(type);
   return c.map(c.g.iota(c.out().shape[0]), [&](E i) {
     const E k = whole ? i : i.to(compute_type(type));
-    return (k * step + start).to(type);
+    const E scaled = step == 1 ? k : k * step;
+    return (start == 0 ? scaled : scaled + start).to(type);
   });
 }
 

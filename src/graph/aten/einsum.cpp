@@ -136,10 +136,10 @@ Values einsum(Call& c) {
       int64_t& s = sizes[t.labels[k]];
       s = std::max(s, c.size(t.node, static_cast<int>(k)));
     }
-    terms.push_back(without_repeats(c, t));
+    terms.push_back(t);
   }
-  for (Term& t : terms) t = without_unit_axes(c, t, sizes);
   const Axes out = e.output ? labels_of(c, *e.output, widest) : implied_output(terms, widest);
+  for (Term& t : terms) t = without_unit_axes(c, without_repeats(c, t), sizes);
   Term all = terms[0];
   for (size_t i = 1; i < terms.size(); ++i) {
     std::set<int> needed(out.begin(), out.end());
