@@ -19,6 +19,12 @@ double product_over(const Shape& shape, const Axes& axes) {
 
 }  // namespace
 
+double rounded(double value, DType type) {
+  Tensor cell = Tensor::zeros(type, {1});
+  store_element(cell, 0, value);
+  return load_element(cell, 0);
+}
+
 DType compute_type(DType dtype) { return dtype == DType::f16 || dtype == DType::bf16 ? DType::f32 : dtype; }
 
 Axes all_axes(size_t rank) {
@@ -169,7 +175,7 @@ NodeId Algebra::pad_or_crop(NodeId x, const std::vector<int64_t>& lo, const std:
     grow_hi[k] = std::max<int64_t>(0, hi[k]);
     grows = grows || grow_lo[k] > 0 || grow_hi[k] > 0;
   }
-  return grows ? g.pad(x, grow_lo, grow_hi, value) : x;
+  return grows ? g.pad(x, grow_lo, grow_hi, rounded(value, dtype(x))) : x;
 }
 
 NodeId Algebra::repeat_axis(NodeId x, int axis, int64_t times) {

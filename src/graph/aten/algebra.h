@@ -14,6 +14,8 @@ using Nodes = std::vector<NodeId>;
 
 /// The type that PyTorch computes in: f32 for f16 and bf16, else the type itself.
 DType compute_type(DType dtype);
+/// The nearest value that `type` holds: what a Python number becomes in a tensor.
+double rounded(double value, DType type);
 Axes all_axes(size_t rank);
 /// `shape` with `axes` removed, or set to 1.
 Shape reduced_shape(const Shape& shape, const Axes& axes, bool keepdim);
@@ -74,8 +76,8 @@ class Algebra {
   NodeId cat(const Nodes& xs, int axis) { return xs.size() == 1 ? xs[0] : g.cat(xs, axis); }
 
   // Creation.
-  NodeId full(double value, DType type, const Shape& to) { return g.full(value, type, to); }
-  NodeId like(NodeId x, double value) { return g.full(value, g.dtype(x), g.shape(x)); }
+  NodeId full(double value, DType type, const Shape& to) { return g.full(rounded(value, type), type, to); }
+  NodeId like(NodeId x, double value) { return full(value, g.dtype(x), g.shape(x)); }
   /// 0, 1, ... along `axis`, shaped to broadcast against a tensor of `rank` axes; i64.
   NodeId index_along(int64_t size, int axis, int rank);
   NodeId eye(int64_t rows, int64_t columns, int64_t offset, DType type);

@@ -188,7 +188,7 @@ NodeId Call::elementwise(DType type, const std::vector<Operand>& operands,
   for (const Operand& o : operands) {
     if (!o.is_number) nodes.push_back(cast(o.node, type));
   }
-  if (nodes.empty()) nodes.push_back(g.constant(operands[0].number, type));
+  if (nodes.empty()) nodes.push_back(full(operands[0].number, type, {}));
   return map_all(nodes, [&](const std::vector<E>& tensors_in) {
     std::vector<E> all;
     size_t next = 0;
@@ -198,7 +198,7 @@ NodeId Call::elementwise(DType type, const std::vector<Operand>& operands,
 }
 
 NodeId Call::node_of(const Operand& o, DType type) {
-  return o.is_number ? g.constant(o.number, type) : cast(o.node, type);
+  return o.is_number ? full(o.number, type, {}) : cast(o.node, type);
 }
 
 int Call::axis(int64_t dim, int of_rank) const {

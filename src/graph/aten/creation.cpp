@@ -56,11 +56,11 @@ Values eye(Call& c) {
 /// Coefficients of the cosine windows: w[i] = a - (1 - a) cos(2 pi i / n).
 Values cosine_window(Call& c, double a) {
   const int64_t n = c.out().shape[0];
+  const DType compute = c.compute();
   const bool periodic = c.flag("periodic", true);
   const double angle = 2 * std::numbers::pi / static_cast<double>(std::max<int64_t>(1, periodic ? n : n - 1));
-  const NodeId w =
-      c.map(c.g.iota(n), [&](E i) { return a - (1 - a) * apply(ScalarOp::cos, i.to(DType::f64) * angle); });
-  return c.cast(n == 1 ? c.full(1, DType::f64, {1}) : w, c.out().dtype);
+  const NodeId w = c.map(c.g.iota(n), [&](E i) { return a - (1 - a) * apply(ScalarOp::cos, i.to(compute) * angle); });
+  return c.cast(n == 1 ? c.full(1, compute, {1}) : w, c.out().dtype);
 }
 
 /// [2, count] row and column of every element on one side of a diagonal, in row order.

@@ -77,7 +77,7 @@ E cubic_outer(E d) { return ((d * -0.75 + 3.75) * d - 6.0) * d + 3.0; }
 NodeId cubic_axis(Call& c, NodeId x, int axis, NodeId at) {
   const NodeId base = c.unary(ScalarOp::floor, at);
   const NodeId t = along(c, c.sub(at, base), axis, c.rank(x), c.dtype(x));
-  E (*const weights[])
+  E(*const weights[])
   (E) = {[](E w) { return cubic_outer(w + 1.0); }, [](E w) { return cubic_inner(w); },
          [](E w) { return cubic_inner(1.0 - w); }, [](E w) { return cubic_outer(2.0 - w); }};
   std::optional<NodeId> total;
