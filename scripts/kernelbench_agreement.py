@@ -2,7 +2,7 @@
 
     python scripts/kernelbench_agreement.py PATH/TO/KernelBench --out agreement.json [--levels 1 2 3] [--only 1_19]
 
-Sizes are shrunk so that each problem takes seconds: module-level integers of a problem's file are capped, and names that
+Sizes are shrunk so that each problem takes seconds: module-level integers of a file are capped, and names that
 speak of a batch become 2. The smallest cap at which PyTorch itself runs is taken; it is written down for each problem.
 """
 

@@ -803,7 +803,8 @@ MODULES: list[tuple[Any, ...]] = [
     ("nn.ZeroPad2d((1, 2, 0, 1))", "eval", (1, 2, 3, 3)),
     ("nn.utils.parametrizations.weight_norm(nn.Linear(5, 4))", "eval", V),
     (
-        "nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 3))",
+        "nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(inplace=True), "
+        "nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 3))",
         "train",
         (2, 3, 6, 6),
     ),
