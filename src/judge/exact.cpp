@@ -131,7 +131,8 @@ struct Magnitudes {
   }
 
   double of(const Node& node, const std::vector<double>& operands, double limit) const {
-    if (node.is<InputAttr>()) return is_float(node.dtype) || node.dtype == DType::boolean ? drawn : inexact;
+    // Indices keep their own range, which no arithmetic may enlarge.
+    if (node.is<InputAttr>()) return is_float(node.dtype) || node.dtype == DType::boolean ? drawn : 0x1p24;
     if (node.is<ParamAttr>()) return param(node);
     if (node.is<ConstantAttr>()) {
       const double value = node.as<ConstantAttr>().value;

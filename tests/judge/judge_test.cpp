@@ -198,15 +198,28 @@ TEST_CASE("an honest candidate is verified, and the certificate says what was te
   CHECK(json.at("suites").size() == verdict.suites.size());
 }
 
-TEST_CASE("float32 sums in another order are honest") {
-  Faults faults = change_outputs([](auto& out, const auto&, int) {
-    for (int64_t i = 0; i < 24 * 33; ++i) {
-      const double value = load_element(out[0], i);
-      store_element(out[0], i, value == std::trunc(value) ? value : value * (1 + (i % 2 ? 3 : -3) * 0x1p-24));
+/// The same product in float32 arithmetic, summed from the last term to the first.
+void sum_backwards(Tensor& out, const Tensor& x, const Tensor& w, const Tensor& b) {
+  for (int64_t m = 0; m < 24; ++m)
+    for (int64_t n = 0; n < 33; ++n) {
+      float sum = 0;
+      for (int64_t k = 40; k-- > 0;) sum += x.as<float>()[m * 40 + k] * w.as<float>()[n * 40 + k];
+      out.as<float>()[m * 33 + n] = sum + b.as<float>()[n];
     }
-  });
+}
+
+TEST_CASE("float32 sums in another order are honest") {
+  std::vector<Tensor> seen;
+  std::map<std::string, Tensor> weights;
+  Faults faults = change_outputs(
+      [&](auto& out, const auto&, int) { sum_backwards(out[0], seen[0], weights.at("w"), weights.at("b")); });
+  faults.operands = [&](auto& inputs, auto& params) {
+    seen = inputs;
+    weights = params;
+  };
   const Verdict verdict = judge_with(faults);
   CHECK_MESSAGE(verdict.outcome == Outcome::verified, verdict.gate << ": " << verdict.reason);
+  CHECK(verdict.accuracy.rms > 1e-9);
 }
 
 TEST_CASE("every planted fault is caught by the gate that is meant for it") {
@@ -265,7 +278,13 @@ TEST_CASE("without time nothing is verified") {
 }
 
 TEST_CASE("less accurate than the framework is rejected, and the class says how much is allowed") {
-  const Problem problem = problem_of(linear_graph());
+  GraphBuilder g;  // without a bias: the bound of each sum leaves room for both classes
+  const NodeId x = g.input(DType::f32, {24, 40}, "x");
+  g.output(g.contract(x, {0, 2}, g.param("w", ParamKind::parameter, DType::f32, {33, 40}), {1, 2}, {0, 1}));
+  const Problem problem = problem_of(g.take());
+  std::string plan = guarded_plan;
+  plan.replace(plan.find("\"b\": {"), plan.find("\"y\": {") - plan.find("\"b\": {"), "");
+  plan.replace(plan.find("\"b\", \"y\""), 5, "");
   const auto judged = [&](double ours, AccuracyClass accuracy) {
     FakeOracle oracle(problem.graph, 2e-7);
     JudgeOptions options;
@@ -278,7 +297,7 @@ TEST_CASE("less accurate than the framework is rejected, and the class says how 
       }
     });
     FakeTarget target(problem.graph, faults);
-    return judge::judge(problem, candidate_of(), target, options);
+    return judge::judge(problem, candidate_of(plan), target, options);
   };
   CHECK_MESSAGE(judged(3e-7, AccuracyClass::framework).outcome == Outcome::verified,
                 judged(3e-7, AccuracyClass::framework).reason);
