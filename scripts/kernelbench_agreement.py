@@ -24,15 +24,17 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "python"))
 import aten_harness as harness  # noqa: E402
 
-CAPS = (8, 16, 32, 64, 128, 256, None)  # None: only the batch is shrunk
+# Caps of plain sizes and of batch sizes; None leaves a size as it is. The last serve problems that need them equal.
+CAPS = ((8, 2), (16, 2), (32, 2), (64, 2), (128, 2), (256, 2), (None, 2), (8, 8), (64, 64))
 INPUT_LIMIT = 1 << 22  # elements
 
 
 class Shrink(ast.NodeTransformer):
     """Caps the integers of module-level assignments."""
 
-    def __init__(self, cap: int | None) -> None:
+    def __init__(self, cap: int | None, batch_cap: int) -> None:
         self.cap = cap
+        self.batch_cap = batch_cap
         self.changed: dict[str, str] = {}
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:  # noqa: N802 (ast's name)
@@ -47,7 +49,7 @@ class Shrink(ast.NodeTransformer):
         batch = "batch" in name.lower() or name == "N"
         for leaf in ast.walk(node.value):
             if isinstance(leaf, ast.Constant) and type(leaf.value) is int:
-                limit = 2 if batch else self.cap
+                limit = self.batch_cap if batch else self.cap
                 leaf.value = leaf.value if limit is None else min(leaf.value, limit)
         if ast.unparse(node.value) != before:
             self.changed[name] = f"{before} -> {ast.unparse(node.value)}"
@@ -58,9 +60,9 @@ def to_double(value: Any) -> Any:
     return value.double() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
 
 
-def instantiate(source: str, cap: int | None) -> tuple[torch.nn.Module, list[Any], dict[str, str]]:
+def instantiate(source: str, cap: int | None, batch_cap: int) -> tuple[torch.nn.Module, list[Any], dict[str, str]]:
     """The problem's module and inputs in float64 at a shrunken size. Raises what the problem's code raises."""
-    shrink = Shrink(cap)
+    shrink = Shrink(cap, batch_cap)
     tree = ast.fix_missing_locations(shrink.visit(ast.parse(source)))
     space: dict[str, Any] = {"__name__": "problem"}
     exec(compile(tree, "problem.py", "exec"), space)  # noqa: S102 (the benchmark's own code)
@@ -79,10 +81,10 @@ def instantiate(source: str, cap: int | None) -> tuple[torch.nn.Module, list[Any
 def smallest(source: str) -> tuple[torch.nn.Module, list[Any], dict[str, Any]]:
     """The first cap at which PyTorch runs."""
     last: Exception | None = None
-    for cap in CAPS:
+    for cap, batch_cap in CAPS:
         try:
-            module, inputs, changed = instantiate(source, cap)
-            return module, inputs, {"cap": cap, "changed": changed}
+            module, inputs, changed = instantiate(source, cap, batch_cap)
+            return module, inputs, {"cap": cap, "batch": batch_cap, "changed": changed}
         except Exception as error:  # noqa: BLE001 (a size that does not fit is tried larger)
             last = error
     raise RuntimeError(f"no size runs: {last}")
@@ -107,6 +109,9 @@ def examine(path: Path, folder: Path) -> dict[str, Any]:
         return {"status": "refused" if refused else "failed", "reason": f"{reply['id']}: {reply['message']}", **shrunk}
     outcome = harness.judge([case], folder / path.stem, reply, exact=True)[0]
     status = "differs" if outcome.faults else "agrees"
+    if outcome.faults and not harness.judge([case], folder / path.stem, reply, exact=False)[0].faults:
+        # Cancellation leaves nothing but roundoff (a norm over one element, say): the bound says so.
+        status = "agrees within the bound"
     return {
         "status": status,
         "reason": "; ".join(outcome.faults[:2]),
@@ -131,7 +136,7 @@ def main() -> int:
     parser.add_argument("path", type=Path, help="a checkout of KernelBench")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--levels", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--only", default="", help="LEVEL_NUMBER of one problem")
+    parser.add_argument("--only", nargs="*", default=[], help="LEVEL_NUMBER of the problems to run")
     parser.add_argument("--limit", type=int, default=90, help="seconds for each problem")
     options = parser.parse_args()
     signal.signal(signal.SIGALRM, too_long)
@@ -140,7 +145,7 @@ def main() -> int:
         files = (options.path / "KernelBench" / f"level{level}").glob("*.py")
         for path in sorted(files, key=lambda p: int(p.stem.split("_")[0])):
             key = f"{level}_{path.stem.split('_')[0]}"
-            if options.only and options.only != key:
+            if options.only and key not in options.only:
                 continue
             start = time.monotonic()
             signal.alarm(options.limit)

@@ -187,7 +187,7 @@ NodeId Algebra::repeat_axis(NodeId x, int axis, int64_t times) {
 }
 
 NodeId Algebra::flatten_from(NodeId x, int axis) {
-  const Shape& from = shape(x);
+  const Shape from = shape(x);
   Shape to(from.begin(), from.begin() + axis);
   to.push_back(std::accumulate(from.begin() + axis, from.end(), int64_t{1}, std::multiplies<>()));
   return reshape(x, to);

@@ -27,7 +27,8 @@ class Algebra {
   explicit Algebra(GraphBuilder& builder) : g(builder) {}
   GraphBuilder& g;
 
-  const Shape& shape(NodeId x) const { return g.shape(x); }
+  /// A copy: the builder's own moves whenever a node is added.
+  Shape shape(NodeId x) const { return g.shape(x); }
   int rank(NodeId x) const { return static_cast<int>(g.shape(x).size()); }
   DType dtype(NodeId x) const { return g.dtype(x); }
   int64_t size(NodeId x, int axis) const { return g.shape(x)[static_cast<size_t>(axis)]; }

@@ -232,7 +232,7 @@ Shape Call::per_axis(std::string_view name, int n, const Shape& otherwise) const
 }
 
 void Call::write_buffer(std::string_view name, NodeId fresh) {
-  const Node& read = g[tensor(name)];
+  const Node read = g[tensor(name)];
   if (!read.is<ParamAttr>()) refuse("import.mutation", fmt::format("writes `{}`, which is no buffer", name));
   writes_.emplace_back(read.as<ParamAttr>().name, cast(fresh, read.dtype));
 }

@@ -29,7 +29,7 @@ NodeId padded(Call& c, NodeId x, const Geometry& geometry) {
 /// x [N, C, I...] with weight [M, C / groups, K...]: [N, M, O...]. A kernel of ones is a plain product.
 NodeId convolve(Call& c, NodeId x, NodeId weight, const Geometry& geometry) {
   const int n = c.rank(weight) - 2;
-  const Shape& w = c.shape(weight);
+  const Shape w = c.shape(weight);
   const Shape kernel(w.begin() + 2, w.end());
   const int64_t groups = geometry.groups;
   check(groups > 0 && w[0] % groups == 0 && c.size(x, 1) == w[1] * groups, "convolution: channels and groups differ");
@@ -63,7 +63,7 @@ NodeId convolve(Call& c, NodeId x, NodeId weight, const Geometry& geometry) {
 
 /// weight [C, M / groups, K...] turned into a forward weight [M, C / groups, K...] with its taps reversed.
 NodeId turned_weight(Call& c, NodeId weight, int64_t groups) {
-  const Shape& w = c.shape(weight);
+  const Shape w = c.shape(weight);
   check(groups > 0 && w[0] % groups == 0, "transposed convolution: channels and groups differ");
   Shape split{groups, w[0] / groups}, merged{w[1] * groups, w[0] / groups};
   split.insert(split.end(), w.begin() + 1, w.end());
@@ -120,7 +120,7 @@ Values convolution(Call& c, bool transposed, bool named_padding) {
   geometry.stride = c.per_axis("stride", n, {1});
   geometry.dilation = c.per_axis("dilation", n, {1});
   geometry.groups = c.integer("groups", 1);
-  const Shape& w = c.shape(weight);
+  const Shape w = c.shape(weight);
   if (named_padding) {
     pad_by_name(c, c.text("padding", "valid"), {w.begin() + 2, w.end()}, geometry);
   } else {

@@ -84,7 +84,7 @@ Axes tap_axes(const Windows& w) {
 
 /// Row-major position in the unpadded input of each window's largest element.
 NodeId largest_places(Call& c, const Windows& w, const Shape& spatial) {
-  const Shape& s = c.shape(w.values);
+  const Shape s = c.shape(w.values);
   const int flat_axis = w.first + w.count;
   NodeId rest = c.reduce(ReduceOp::argmax, c.flatten_from(w.values, flat_axis), {flat_axis});
   NodeId place = c.full(0, DType::i64, c.shape(rest));
@@ -105,7 +105,8 @@ NodeId largest_places(Call& c, const Windows& w, const Shape& spatial) {
 }
 
 Values largest(Call& c, const Windows& w, NodeId x) {
-  const Shape spatial(c.shape(x).begin() + w.first, c.shape(x).end());
+  const Shape all = c.shape(x);
+  const Shape spatial(all.begin() + w.first, all.end());
   return {c.reduce(ReduceOp::max, w.values, tap_axes(w)), largest_places(c, w, spatial)};
 }
 

@@ -148,7 +148,8 @@ Values log_cumsum_exp(Call& c) {
   if (c.rank(x) == 0) return x;
   const int axis = scan_axis(c, x);
   const NodeId rows = c.move_axis(x, axis, 0);
-  Shape one(c.shape(rows).begin() + 1, c.shape(rows).end());
+  Shape one = c.shape(rows);
+  one.erase(one.begin());
   GraphBuilder body;
   Algebra turn(body);
   const NodeId carry = body.input(c.dtype(x), one, "carry");

@@ -140,7 +140,7 @@ Values meshgrid(Call& c) {
 Values pixel_shuffle(Call& c) {
   const NodeId x = c.tensor("self");
   const int64_t r = c.integer("upscale_factor");
-  const Shape& s = c.shape(x);
+  const Shape s = c.shape(x);
   const int n = c.rank(x) - 3;
   Shape split(s.begin(), s.begin() + n);
   const auto at = static_cast<size_t>(n);
@@ -153,7 +153,7 @@ Values pixel_shuffle(Call& c) {
 Values pixel_unshuffle(Call& c) {
   const NodeId x = c.tensor("self");
   const int64_t r = c.integer("downscale_factor");
-  const Shape& s = c.shape(x);
+  const Shape s = c.shape(x);
   const int n = c.rank(x) - 3;
   Shape split(s.begin(), s.begin() + n);
   const auto at = static_cast<size_t>(n);
