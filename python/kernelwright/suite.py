@@ -117,7 +117,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", required=True)
     parser.add_argument("--levels", default="1,2,3")
     parser.add_argument("--only", default="", help="such as 3_29,3_33")
-    parser.add_argument("--timeout", type=float, default=300.0, help="seconds for one problem")
+    parser.add_argument("--timeout", type=float, default=600.0, help="seconds for one problem")
     options = parser.parse_args(argv)
     reply = _claim_stdout()
     problems = find_problems(options.path, [int(level) for level in options.levels.split(",")])
