@@ -79,8 +79,8 @@ std::string transpose_text(const std::string& name, int width, int lanes, DType 
       "static __attribute__((noinline)) void {0}(const {1}* __restrict from, {1}* __restrict to, int64_t base) {{\n"
       "  typedef {1} V __attribute__((vector_size({2}), aligned({3})));\n  to += base;\n",
       name, scalar, lanes * element_bytes, element_bytes);
-  // A block that is wider than the panel spills into the next row, which is written after it: last block first,
-  // rows in order; the last row is written exactly.
+  // A block that is wider than the panel spills into the next rows, which are written after it: last block first,
+  // rows in order; rows that would spill past the end are written exactly.
   for (int block = (width - 1) / lanes; block >= 0; --block) {
     const int rows = std::min(lanes, width - block * lanes);
     text += "  {\n";
@@ -89,9 +89,9 @@ std::string transpose_text(const std::string& name, int width, int lanes, DType 
                        : fmt::format("  V r{} = {{}};\n", i);
     for (int s = 1; s < lanes; s *= 2) text += exchange(lanes, s);
     for (int k = 0; k < lanes; ++k) {
-      const bool exact = rows == lanes || k + 1 < lanes;
-      if (exact) text += fmt::format("  *(V*)(to + {}) = r{};\n", k * width + block * lanes, k);
-      for (int i = 0; !exact && i < rows; ++i)
+      const bool inside = k * width + (block + 1) * lanes <= lanes * width;
+      if (inside) text += fmt::format("  *(V*)(to + {}) = r{};\n", k * width + block * lanes, k);
+      for (int i = 0; !inside && i < rows; ++i)
         text += fmt::format("  to[{}] = r{}[{}];\n", k * width + block * lanes + i, k, i);
     }
     text += "  }\n";

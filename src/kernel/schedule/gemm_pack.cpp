@@ -99,18 +99,19 @@ Block Packer::scalars(ValueReader& reader, const PanelFill& what, const Expr& fr
 }
 
 Block Packer::along(ValueReader& reader, const PanelFill& what) const {
-  // A vector that is wider than the panel spills into the next k, which is written after it; the last k goes scalar.
+  // A vector that is wider than the panel spills into the next k's, which are written after it; the last ones that
+  // would spill past the end go scalar.
   const int64_t span = (width_ + lanes_ - 1) / lanes_ * lanes_;
-  const bool spills = span != width_;
+  const int64_t spills = (span + width_ - 1) / width_ - 1;
   const std::string kn = prefix_ + "vk", in = prefix_ + "vi", tag = "v";
-  const Expr k = tile::index_var_in(kn, 0, std::max<int64_t>(what.kc_limit - 1 - (spills ? 1 : 0), 0));
+  const Expr k = tile::index_var_in(kn, 0, std::max<int64_t>(what.kc_limit - 1 - spills, 0));
   const Expr i = tile::index_var_in(in, 0, span - lanes_);
   reader.vectorise(prefix_ + tag + "x", lanes_);
   Block move = copy(reader, what, tag, i, k, what.array, what.base + k * width_ + i, lanes_);
-  Block fast = one(tile::loop(Bind::serial, kn, 0, spills ? what.kc - 1 : what.kc,
+  Block fast = one(tile::loop(Bind::serial, kn, 0, what.kc - spills,
                               one(tile::loop(Bind::serial, in, 0, span, std::move(move), lanes_))));
-  if (spills)
-    for (auto& stmt : scalars(reader, what, what.kc - 1, "l")) fast.push_back(std::move(stmt));
+  if (spills > 0)
+    for (auto& stmt : scalars(reader, what, tile::max_of(what.kc - spills, 0), "l")) fast.push_back(std::move(stmt));
   return one(tile::branch(own_.size() - what.x0 >= Expr(span), std::move(fast), scalars(reader, what, 0, "e")));
 }
 
