@@ -7,6 +7,7 @@
 #include "app/workspace.h"
 #include "bench/bench.h"
 #include "bench/oracle.h"
+#include "bench/oracle.h"
 #include "package/read.h"
 
 // verify, bench and package: the verbs that look at what is there.

@@ -12,6 +12,7 @@
 #include "base/parallel.h"
 #include "base/process.h"
 #include "bench/bench.h"
+#include "bench/oracle.h"
 #include "graph/analysis.h"
 #include "bench/oracle.h"
 #include "package/pack.h"

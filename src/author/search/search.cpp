@@ -20,16 +20,10 @@ struct IsaRow {
 constexpr IsaRow kIsas[] = {{"avx512", 64, 32}, {"avx2", 32, 16}, {"neon", 16, 32}, {"scalar", 16, 16}};
 
 /// What the report says of a rewrite; a drop in work is told apart from a faster kernel.
-std::vector<std::string> notes_of(const graph::Graph& before, const graph::rewrite::Rewritten& after) {
+std::vector<std::string> notes_of(const graph::Graph& before, const graph::Rewritten& after) {
   std::vector<std::string> notes;
-  std::map<std::string, std::pair<int, std::string>> counts;
-  for (const auto& rule : after.applied) {
-    auto& entry = counts[rule.name];
-    ++entry.first;
-    entry.second = graph::rewrite::name_of(rule.exactness);
-  }
-  for (const auto& [name, entry] : counts)
-    notes.push_back(fmt::format("rewrite {} x{} ({})", name, entry.first, entry.second));
+  for (const graph::AppliedRule& rule : after.applied)
+    notes.push_back(fmt::format("rewrite {} x{} ({})", rule.name, rule.count, graph::name_of(rule.exactness)));
   const double was = graph::count_work(before).flops, is = graph::count_work(after.graph).flops;
   if (is < 0.5 * was) notes.push_back(fmt::format("algebra: {:.3g} flops became {:.3g}", was, is));
   return notes;
@@ -80,7 +74,7 @@ SearchAuthor::SearchAuthor(target::Target& target, store::Store* store, SearchOp
 Result<std::vector<kernel::Candidate>> SearchAuthor::answer(const Brief& brief) {
   const graph::Problem& problem = *brief.problem;
   const kernel::Facts facts = kernel_facts(brief.facts);
-  const auto rewritten = graph::rewrite::rewrite(problem.graph, {});
+  const auto rewritten = graph::rewrite(problem.graph, {});
   const auto notes = notes_of(problem.graph, rewritten);
   const schedule::Partition parts = schedule::partition(rewritten.graph, facts);
   Tuner tuner(
@@ -108,7 +102,7 @@ Result<std::vector<kernel::Candidate>> SearchAuthor::answer(const Brief& brief) 
 
 Result<kernel::Candidate> variant_for_isa(const graph::Problem& problem, const target::Facts& facts,
                                           const std::string& isa) {
-  const auto rewritten = graph::rewrite::rewrite(problem.graph, {});
+  const auto rewritten = graph::rewrite(problem.graph, {});
   const kernel::Facts narrowed = facts_for_isa(kernel_facts(facts), isa);
   return finish(schedule::default_candidate(rewritten.graph, narrowed), notes_of(problem.graph, rewritten));
 }

@@ -20,7 +20,7 @@ class Assembly {
   Assembly(const graph::Graph& graph, const Partition& parts, const Choice& choice, const Facts& facts)
       : graph_(graph), parts_(parts), choice_(choice), facts_(facts) {}
 
-  Result<Candidate> candidate() {
+  Result<Candidate> candidate(std::vector<int>* piece_of_step) {
     plan_.target = "cpu";
     plan_.isa = facts_.isa;
     add_leaves();
@@ -39,6 +39,7 @@ class Assembly {
     c.plan_json = to_json(plan_);
     c.author = "search";
     c.notes = std::move(made->notes);
+    if (piece_of_step != nullptr) *piece_of_step = std::move(made->piece_of_step);
     return c;
   }
 
@@ -175,9 +176,9 @@ double predicted_s(const graph::Graph& graph, const Partition& parts, const Choi
 }
 
 Result<Candidate> assemble(const graph::Graph& graph, const Partition& parts, const Choice& choice,
-                           const Facts& facts) {
+                           const Facts& facts, std::vector<int>* piece_of_step) {
   check(parts.pieces.size() == choice.size(), "a choice has one schedule for each piece");
-  return Assembly(graph, parts, choice, facts).candidate();
+  return Assembly(graph, parts, choice, facts).candidate(piece_of_step);
 }
 
 Result<Candidate> default_candidate(const graph::Graph& graph, const Facts& facts) {

@@ -32,7 +32,10 @@ Choice default_choice(const graph::Graph& graph, const Partition& parts, const F
 double predicted_s(const graph::Graph& graph, const Partition& parts, const Choice& choice, const Facts& facts);
 
 /// Source and Plan of the whole graph. fails: schedule.lower (a family refused a schedule it had offered)
-Result<Candidate> assemble(const graph::Graph& graph, const Partition& parts, const Choice& choice, const Facts& facts);
+/// piece_of_step, when given: for each launch of the bound Plan's steps, the piece it belongs to (copies at the end
+/// belong to none and are not listed).
+Result<Candidate> assemble(const graph::Graph& graph, const Partition& parts, const Choice& choice, const Facts& facts,
+                           std::vector<int>* piece_of_step = nullptr);
 /// The best predicted Candidate, without any measuring.
 Result<Candidate> default_candidate(const graph::Graph& graph, const Facts& facts);
 

@@ -80,6 +80,7 @@ class Composer {
     free_inputs(piece, number);
     made_.notes.push_back(fmt::format("{}: {}", task.name, schedule.text()));
     for (std::string& note : lowered->notes) made_.notes.push_back(task.name + ": " + note);
+    made_.piece_of_step.resize(static_cast<size_t>(count_launches(made_.steps)), static_cast<int>(number));
     return ok_status();
   }
 
@@ -192,6 +193,16 @@ const char* stored_type(DType dtype) { return emit::cpp_dialect().stored_types.a
 constexpr int64_t copy_chunk = 1 << 16;
 
 }  // namespace
+
+int64_t count_launches(const std::vector<Step>& steps) {
+  int64_t count = 0;
+  for (const Step& step : steps) {
+    const auto* repeat = std::get_if<std::shared_ptr<Repeat>>(&step);
+    const auto times = repeat != nullptr ? (*repeat)->count.evaluate({}) : Result<int64_t>(1);
+    count += repeat != nullptr && times.ok() ? *times * count_launches((*repeat)->steps) : 1;
+  }
+  return count;
+}
 
 void for_each_launch(std::vector<Step>& steps, const std::function<void(Launch&)>& f) {
   for (Step& step : steps) {

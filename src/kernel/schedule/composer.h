@@ -16,6 +16,7 @@ struct Composition {
   std::vector<Step> prepare, steps;
   std::map<graph::NodeId, std::string> value_names;  // of every stored value, and of the leaves
   std::vector<std::string> notes;
+  std::vector<int> piece_of_step;  // for each launch of `steps`, repeats unrolled: the piece it belongs to
 };
 
 struct ComposeRequest {
@@ -32,6 +33,8 @@ Result<Composition> compose(const ComposeRequest& request, const std::vector<gra
 
 /// Calls `f` with every launch, those inside repeats too.
 void for_each_launch(std::vector<Step>& steps, const std::function<void(Launch&)>& f);
+/// Launches of `steps` with repeats unrolled.
+int64_t count_launches(const std::vector<Step>& steps);
 /// "kw_copy_f32": KW_KERNEL text that copies n elements, and its launch.
 std::string copy_kernel_text(DType dtype);
 Launch copy_launch(DType dtype, const std::string& from, const std::string& to, int64_t count);
