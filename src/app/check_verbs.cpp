@@ -7,8 +7,8 @@
 #include "app/workspace.h"
 #include "bench/bench.h"
 #include "bench/oracle.h"
-#include "bench/oracle.h"
 #include "package/read.h"
+#include "target/cpu/cpu_target.h"
 
 // verify, bench and package: the verbs that look at what is there.
 namespace kw::app {
@@ -16,11 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-
-const char* name_of_outcome(judge::Outcome outcome) {
-  static constexpr const char* kNames[] = {"verified", "rejected", "inconclusive"};
-  return kNames[static_cast<int>(outcome)];
-}
 
 /// What is judged, wherever it came from.
 struct Subject {
@@ -54,8 +49,8 @@ Subject subject_of(const CommonOptions& common, const VerifyOptions& options) {
 std::string verdict_text(const judge::Verdict& verdict) {
   std::vector<std::vector<std::string>> rows{{"gate", "outcome", "seconds", "what"}};
   for (const judge::GateRecord& gate : verdict.gates)
-    rows.push_back({gate.gate, name_of_outcome(gate.outcome), fmt::format("{:.2f}", gate.seconds), gate.text});
-  return table_text(rows) + fmt::format("\n{}{}", name_of_outcome(verdict.outcome),
+    rows.push_back({gate.gate, std::string(name_of(gate.outcome)), fmt::format("{:.2f}", gate.seconds), gate.text});
+  return table_text(rows) + fmt::format("\n{}{}", name_of(verdict.outcome),
                                         verdict.reason.empty() ? "" : ": " + verdict.gate + ": " + verdict.reason);
 }
 
@@ -67,7 +62,7 @@ int run_verify(const CommonOptions& common, const VerifyOptions& options) {
   bench::PythonOracle oracle(
       {.source = subject.imported.problem.source, .folder = subject.imported.folder->path().string()});
   const judge::Verdict verdict = judge::judge(subject.imported.problem, subject.candidate, *target,
-                                              {.accuracy = accuracy_from_name(options.accuracy).value(),
+                                              {.accuracy = judge::accuracy_from_name(options.accuracy).value(),
                                                .quick = options.quick,
                                                .time_limit_s = options.time_s,
                                                .seed = common.seed,
@@ -76,7 +71,7 @@ int run_verify(const CommonOptions& common, const VerifyOptions& options) {
   json last = json::parse(judge::certificate_json(subject.imported.problem, subject.candidate, verdict));
   last["type"] = "result";
   last["schema_version"] = 1;
-  last["verdict"] = name_of_outcome(verdict.outcome);
+  last["verdict"] = std::string(name_of(verdict.outcome));
   out.object(last);
   out.text(verdict_text(verdict));
   return verdict.outcome == judge::Outcome::verified ? 0 : 1;

@@ -14,9 +14,9 @@
 #include "bench/bench.h"
 #include "bench/oracle.h"
 #include "graph/analysis.h"
-#include "bench/oracle.h"
 #include "package/pack.h"
 #include "swarm/swarm.h"
+#include "target/cpu/cpu_target.h"
 
 namespace kw::app {
 namespace {
@@ -110,12 +110,13 @@ class OptimizeRun {
     author::SearchAuthor search(*target_, store_.get(),
                                 {.progress = [this](const std::string& s) { say("search: " + s); }});
     bench::PythonOracle oracle(bench_source());
-    judging_ = {
-        .run = run_,
-        .author_s = kSearchShare * work_s,
-        .judge_s = kJudgeShare * work_s,
-        .judge = {.accuracy = accuracy_from_name(options_.accuracy).value(), .seed = common_.seed, .oracle = &oracle},
-        .progress = [this](const std::string& s) { say(s); }};
+    judging_ = {.run = run_,
+                .author_s = kSearchShare * work_s,
+                .judge_s = kJudgeShare * work_s,
+                .judge = {.accuracy = judge::accuracy_from_name(options_.accuracy).value(),
+                          .seed = common_.seed,
+                          .oracle = &oracle},
+                .progress = [this](const std::string& s) { say(s); }};
     swarm_ = std::move(swarm::run_swarm(problem(), {&search}, *target_, *store_, judging_).value_or_throw());
     judging_.judge.oracle = nullptr;
     result_.attempts = swarm_.attempts;

@@ -2,27 +2,23 @@
 
 #include <fmt/format.h>
 
-#include <array>
 #include <nlohmann/json.hpp>
-#include <utility>
 
 #include "app/output.h"
+#include "bench/bench.h"
 
 namespace kw::app {
 namespace {
 
 using nlohmann::json;
 
-constexpr std::array<std::pair<judge::AccuracyClass, const char*>, 5> kAccuracies{
-    {{judge::AccuracyClass::framework, "framework"},
-     {judge::AccuracyClass::faithful, "faithful"},
-     {judge::AccuracyClass::tf32, "tf32"},
-     {judge::AccuracyClass::half, "half"},
-     {judge::AccuracyClass::kernelbench, "kernelbench"}}};
-
 json comparison_json(const bench::Comparison& c) {
-  json object{{"baseline", c.baseline}, {"median", c.median},           {"lo", c.lo}, {"hi", c.hi},
-              {"blocks", c.blocks},     {"verdict", name_of(c.verdict)}};
+  json object{{"baseline", c.baseline},
+              {"median", c.median},
+              {"lo", c.lo},
+              {"hi", c.hi},
+              {"blocks", c.blocks},
+              {"verdict", std::string(name_of(c.verdict))}};
   if (!c.failure.empty()) object["failure"] = c.failure;
   return object;
 }
@@ -30,27 +26,10 @@ json comparison_json(const bench::Comparison& c) {
 std::vector<std::string> comparison_row(const bench::Comparison& c, bool fastest) {
   const std::string name = c.baseline + (fastest ? " (fastest)" : "");
   if (!c.failure.empty()) return {name, "-", "not run: " + c.failure};
-  return {name, ratio_text(c), name_of(c.verdict)};
+  return {name, ratio_text(c), std::string(name_of(c.verdict))};
 }
 
 }  // namespace
-
-const char* name_of(bench::TimingVerdict verdict) {
-  static constexpr const char* kNames[] = {"FASTER", "SLOWER", "SAME", "NOISY"};
-  return kNames[static_cast<int>(verdict)];
-}
-
-const char* name_of(judge::AccuracyClass accuracy) {
-  for (const auto& [value, name] : kAccuracies)
-    if (value == accuracy) return name;
-  throw BugError("unknown accuracy class");
-}
-
-std::optional<judge::AccuracyClass> accuracy_from_name(const std::string& name) {
-  for (const auto& [value, text] : kAccuracies)
-    if (name == text) return value;
-  return std::nullopt;
-}
 
 const bench::Comparison* headline(const bench::Timing& timing) {
   return timing.fastest < 0 ? nullptr : &timing.comparisons[static_cast<size_t>(timing.fastest)];

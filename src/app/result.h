@@ -30,8 +30,5 @@ const bench::Comparison* headline(const bench::Timing& timing);
 std::string ratio_text(const bench::Comparison& comparison);
 /// The table of baselines and what it comes to.
 std::string to_text(const RunResult& result);
-const char* name_of(bench::TimingVerdict verdict);
-const char* name_of(judge::AccuracyClass accuracy);
-std::optional<judge::AccuracyClass> accuracy_from_name(const std::string& name);
 
 }  // namespace kw::app
