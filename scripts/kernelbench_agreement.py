@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import argparse
 import ast
+import itertools
 import json
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "python"))
 import aten_harness as harness  # noqa: E402
 
-# Caps of plain sizes and of batch sizes; None leaves all but height and width. The last serve problems that need them equal.
+# Caps of plain sizes and of batch sizes; None leaves all but height and width. The last serve equal sizes.
 CAPS = ((8, 2), (16, 2), (32, 2), (64, 2), (128, 2), (256, 2), (None, 2), (8, 8), (64, 64))
 INPUT_LIMIT = 1 << 22  # elements
 
@@ -48,6 +50,8 @@ class Shrink(ast.NodeTransformer):
         before = ast.unparse(node.value)
         batch = "batch" in name.lower() or name == "N"
         cap = 32 if self.cap is None and name in ("height", "width") else self.cap
+        if cap is not None and "group" in name:
+            cap = 4  # a group of one element normalises to nothing
         for leaf in ast.walk(node.value):
             if isinstance(leaf, ast.Constant) and type(leaf.value) is int:
                 limit = self.batch_cap if batch else cap
@@ -80,22 +84,39 @@ def instantiate(source: str, cap: int | None, batch_cap: int) -> tuple[torch.nn.
     return module, inputs, shrink.changed
 
 
-def smallest(source: str) -> tuple[torch.nn.Module, list[Any], dict[str, Any]]:
-    """The first cap at which PyTorch runs."""
+def running_sizes(source: str) -> Iterator[tuple[torch.nn.Module, list[Any], dict[str, Any]]]:
+    """Every cap at which PyTorch runs, smallest first."""
+    found = False
     last: Exception | None = None
     for cap, batch_cap in CAPS:
         try:
             module, inputs, changed = instantiate(source, cap, batch_cap)
-            return module, inputs, {"cap": cap, "batch": batch_cap, "changed": changed}
         except Exception as error:  # noqa: BLE001 (a size that does not fit is tried larger)
-            last = error
-    raise RuntimeError(f"no size runs: {last}")
+            last = last or error
+            continue
+        found = True
+        yield module, inputs, {"cap": cap, "batch": batch_cap, "changed": changed}
+    if not found:
+        raise RuntimeError(f"no size runs: {last}")
 
 
 def examine(path: Path, folder: Path) -> dict[str, Any]:
-    """One problem's record: agrees, differs, refused (with the reason) or failed."""
-    source = path.read_text()
-    module, inputs, shrunk = smallest(source)
+    """One problem's record: agrees, differs, refused (with the reason) or failed.
+
+    A size so small that cancellation leaves only roundoff shows little, so a larger one is tried, once.
+    """
+    record: dict[str, Any] = {}
+    for attempt, size in enumerate(itertools.islice(running_sizes(path.read_text()), 2)):
+        tried = examine_size(path, folder / str(attempt), *size)
+        record = record or tried
+        if tried["status"] != "agrees within the bound":
+            return tried
+    return record
+
+
+def examine_size(
+    path: Path, folder: Path, module: torch.nn.Module, inputs: list[Any], shrunk: dict[str, Any]
+) -> dict[str, Any]:
     tensors = [x for x in inputs if isinstance(x, torch.Tensor)]
     if len(tensors) != len(inputs):
         fixed, call = inputs, module.forward
