@@ -113,7 +113,7 @@ def main() -> int:
     header = ["module", "verdict", "timing", *BASELINES, "counts as", "gain"]
     print_table([header, *map(row, results)])
     geomean = math.exp(sum(math.log(counted(r)) for r in results) / len(results))
-    print(f"\ngeometric mean against the fastest baseline, originals counted as 1.0: {geomean:.3f}x over {len(results)}")
+    print(f"\ngeometric mean against the fastest baseline, originals counted as 1.0: {geomean:.3f}x of {len(results)}")
     if args.output:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout.strip()
         record = {

@@ -7,7 +7,7 @@ dev=0
 [ "${1:-}" = "--dev" ] && dev=1
 
 apt_packages=(g++ cmake ninja-build ccache libcli11-dev libfmt-dev nlohmann-json3-dev zlib1g-dev libsqlite3-dev
-  doctest-dev libssl-dev libopenblas-dev libseccomp-dev bubblewrap binutils python3-venv python3-dev)
+  doctest-dev libssl-dev libopenblas-dev libseccomp-dev bubblewrap binutils pkg-config python3-venv python3-dev)
 apt_dev_packages=(clang-16 libclang-rt-16-dev clang-format-16 clang-tidy-16)
 brew_packages=(cmake ninja ccache cli11 fmt nlohmann-json sqlite doctest openssl@3 openblas python@3.12)
 

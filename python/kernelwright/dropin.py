@@ -43,6 +43,21 @@ def load(path: str | os.PathLike[str], *, original: torch.nn.Module | None = Non
 class DropIn(torch.nn.Module):
     """Same signature, outputs and state_dict as the original. Runs without autograd."""
 
+    _manifest: dict[str, Any]
+    _path: str
+    _original: torch.nn.Module | None
+    _fallback: Fallback
+    _said: set[str]
+    _trains: bool
+    _mode_matters: bool
+    _calls: list[int]  # by kernels, by the original
+    _engine: _Engine | None
+    _in_spec: Any
+    _out_spec: Any
+    _names: list[str]
+    _plain: int
+    _wrap: Any
+
     def __init__(self, path: str, original: torch.nn.Module | None = None, threads: int = 0) -> None:
         super().__init__()
         manifest = _read_manifest(path)
@@ -55,7 +70,7 @@ class DropIn(torch.nn.Module):
         put("_said", set())
         put("_trains", manifest["mode"] == "train")
         put("_mode_matters", manifest["problem"].get("mode_matters", True))
-        put("_calls", [0, 0])  # by kernels, by the original
+        put("_calls", [0, 0])
         put("_engine", _make_engine(self, path, manifest, threads))
         problem = manifest["problem"]
         put("_in_spec", pytree.treespec_loads(problem["in_spec"]))

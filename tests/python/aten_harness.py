@@ -19,7 +19,7 @@ from aten_cases import FUNCTIONS, MODULES, draw
 from torch import nn
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-KW_EVAL = Path(os.environ.get("KW_BUILD", REPOSITORY / "build")) / "kw_eval"
+KW_EVAL = Path(os.environ.get("KERNELWRIGHT_BUILD", REPOSITORY / "build")) / "kw_eval"
 RELATIVE = 1e-12
 ROUNDING = ("half", "bfloat16", "float()", "hann_window")  # PyTorch itself rounds below float64 on the way
 

@@ -10,10 +10,9 @@ import time
 import warnings
 from pathlib import Path
 
+import kernelwright
 import pytest
 import torch
-
-import kernelwright
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BUILD = Path(os.environ.get("KERNELWRIGHT_BUILD", ROOT / "build"))

@@ -175,8 +175,8 @@ double predicted_s(const graph::Graph& graph, const Partition& parts, const Choi
   return seconds;
 }
 
-Result<Candidate> assemble(const graph::Graph& graph, const Partition& parts, const Choice& choice,
-                           const Facts& facts, std::vector<int>* piece_of_step) {
+Result<Candidate> assemble(const graph::Graph& graph, const Partition& parts, const Choice& choice, const Facts& facts,
+                           std::vector<int>* piece_of_step) {
   check(parts.pieces.size() == choice.size(), "a choice has one schedule for each piece");
   return Assembly(graph, parts, choice, facts).candidate(piece_of_step);
 }

@@ -17,11 +17,7 @@ namespace {
 
 using Maker = std::unique_ptr<Family> (*)();
 constexpr Maker makers[] = {
-    make_pointwise,
-    make_gemm,
-    make_recur,
-    make_rows,
-    make_loopnest,
+    make_pointwise, make_gemm, make_recur, make_rows, make_loopnest,
 };
 
 std::vector<std::unique_ptr<Family>> made_families() {
