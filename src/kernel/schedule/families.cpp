@@ -12,12 +12,13 @@ std::unique_ptr<Family> make_gemm();
 std::unique_ptr<Family> make_loopnest();
 std::unique_ptr<Family> make_recur();
 std::unique_ptr<Family> make_rows();
+std::unique_ptr<Family> make_window();
 
 namespace {
 
 using Maker = std::unique_ptr<Family> (*)();
 constexpr Maker makers[] = {
-    make_pointwise, make_gemm, make_recur, make_rows, make_loopnest,
+    make_pointwise, make_gemm, make_window, make_recur, make_rows, make_loopnest,
 };
 
 std::vector<std::unique_ptr<Family>> made_families() {

@@ -19,6 +19,12 @@ bool has_form(const graph::Graph& graph, NodeId reduce) {
   return dtype != DType::boolean && (op == ReduceOp::sum || op == ReduceOp::prod);
 }
 
+/// Windows are read with gathers, every element once a tap.
+bool has_window(const graph::Graph& graph, const Piece& piece) {
+  return std::any_of(piece.nodes.begin(), piece.nodes.end(),
+                     [&](NodeId id) { return graph[id].is<graph::WindowAttr>(); });
+}
+
 bool vector_storable(const graph::Graph& graph, const Piece& piece) {
   const bool wide = lane_class(graph, piece) == LaneClass::f64;
   return std::all_of(piece.outputs.begin(), piece.outputs.end(),
@@ -89,7 +95,7 @@ class Rows : public Family {
     const double again = schedule.get("keep", 1) ? 1.0 : 1.4;
     const double base =
         roofline_s(elements * flops_each * (vector ? 2 : 16) * again, piece_bytes(graph, piece), 1, facts);
-    return base * (schedule.params.empty() ? 1.0 : 1.02);
+    return base * (schedule.params.empty() ? 1.0 : 1.02) * (has_window(graph, piece) ? 8 : 1);
   }
 
   Result<Lowered> lower(const Task& task, const Schedule& schedule) const override {
