@@ -54,18 +54,19 @@ class FilterText {
   void reducing_passes() {
     std::vector<size_t> axes;
     for (size_t i = shape_.axes.size(); i-- > 0;)
-      if (problem_.axes[i].taps > 1) axes.push_back(i);
+      if (problem_.axes[i].taps > 1 && !(shape_.late && i + 1 == shape_.axes.size())) axes.push_back(i);
     int64_t unused = 0;  // cells at the end that no later pass reads
     for (size_t i : axes) {
       const StagedAxis& axis = shape_.axes[i];
       unused += (axis.cells - axis.out) * axis.step;
       std::vector<Tap> taps;
       for (int64_t t = 0; t < problem_.axes[i].taps; ++t) taps.push_back({shape_.tap_offset(problem_, i, t), ""});
-      if (i == axes.back())
+      if (i == axes.back() && !shape_.late)
         last_pass(taps, shape_.volume - unused);
       else
         flat_pass(taps, axis.phase_step - unused, "b");
     }
+    if (shape_.late) return late_pass();
     if (axes.empty()) last_pass({{0, ""}}, shape_.volume);
   }
 
@@ -91,7 +92,8 @@ class FilterText {
 
   /// Whole vectors run on past the ends of rows.
   void flat_pass(const std::vector<Tap>& taps, int64_t count, const std::string& to) {
-    const int lanes = shape_.lanes, unroll = static_cast<int>(std::clamp<int64_t>(count / lanes, 1, 4));
+    const int64_t lanes = shape_.lanes, vectors = (count + lanes - 1) / lanes;
+    const int unroll = static_cast<int>(vectors <= 8 ? vectors : 4);
     text_ += fmt::format("  for (int64_t q = 0; q < {}; q += {}) {{\n    const {}* p = b + q; {}* to = {} + q;\n",
                          count, unroll * lanes, scalar_, scalar_, to);
     block(taps, unroll, lanes, lanes);
@@ -125,7 +127,8 @@ class FilterText {
   std::string outer_out(size_t inner) const {
     std::string text = "0";
     int64_t size = 1;
-    for (size_t i = shape_.axes.size(); i-- > 0; size *= shape_.axes[i].out)
+    for (size_t i = shape_.axes.size(); i-- > 0;
+         size *= i + 1 == shape_.axes.size() ? shape_.row() : shape_.axes[i].out)
       if (i + inner < shape_.axes.size()) text += fmt::format(" + i{} * {}", i, size);
     return text;
   }
@@ -158,6 +161,28 @@ class FilterText {
     text_ += fmt::format(
         "  for (int64_t c = 0; c < {0}; c += {1})\n    kw_store_{2}(out + ({3} + c), kw_load_{2}(b + ({4} + c)));\n",
         shape_.row(), shape_.lanes, vector_, outer_out(1), outer_place(1));
+  }
+
+  /// The last axis row by row, when all others are done: a row is split by phase, then its taps are combined.
+  void late_pass() {
+    const StagedAxis& late = *shape_.late;
+    const WindowAxis& w = problem_.axes.back();
+    text_ += fmt::format("  alignas(64) {} s[{}] = {{}};\n", scalar_, late.phases * late.cells + shape_.slack());
+    open_outer(1);
+    text_ += fmt::format("  {{\n    const {0}* row = b + ({1});\n", scalar_, outer_place(1));
+    for (int64_t f = 0; f < late.phases; ++f)
+      text_ += fmt::format("    for (int64_t c = 0; c < {0}; ++c) s[{1} + c] = row[c * {2} + {3}];\n", late.cells,
+                           f * late.cells, w.stride, f * late.grain);
+    std::vector<Tap> taps;
+    for (int64_t t = 0; t < w.taps; ++t) {
+      const int64_t reach = t * w.dilation;
+      taps.push_back({reach % w.stride / late.grain * late.cells + reach / w.stride, ""});
+    }
+    text_ += fmt::format(
+        "    for (int64_t c = 0; c < {0}; c += {1}) {{\n    const {2}* p = s + c;\n    {2}* to = out + ({3} + c);\n",
+        late.out, shape_.lanes, scalar_, outer_out(1));
+    block(taps, 1, 0, 0);
+    text_ += "    }\n  }\n";
   }
 
   const WindowProblem& problem_;

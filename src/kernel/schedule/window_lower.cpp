@@ -66,7 +66,7 @@ Lowered WindowLowering::lower() {
   local(staged_, shape_.elements + shape_.slack());
   local(result_, shape_.places() + shape_.slack());
   local(weights_, problem_.weight >= 0 ? problem_.taps() : 1);
-  if (problem_.axes.back().stride > 1) local(line_, line_elements() + shape_.slack());
+  if (!direct()) local(line_, line_elements() + shape_.slack());
   clear_slack(body);
   const int64_t planes = problem_.planes(), tasks = (planes + each_ - 1) / each_;
   const Expr first = tile::index_var("task", tasks) * each_;
@@ -148,29 +148,35 @@ Block WindowLowering::stage_rows(size_t axis, Expr valid) {
 
 int64_t WindowLowering::line_elements() const {
   const StagedAxis& s = shape_.axes.back();
+  if (direct()) return s.cells;
   return (s.cells - 1) * problem_.axes.back().stride + (s.phases - 1) * s.grain + 1;
+}
+
+/// The source's element of a line's first one.
+Expr WindowLowering::row_shift() const {
+  const WindowAxis& w = problem_.axes.back();
+  return problem_.axes.size() == 1 ? first_place() * w.stride - w.lo : Expr(-w.lo);
 }
 
 /// Elements of a line that the source has; the others are padding.
 WindowLowering::Range WindowLowering::inside_row() const {
   const WindowAxis& w = problem_.axes.back();
-  const Expr shift = problem_.axes.size() == 1 ? first_place() * w.stride - w.lo : Expr(-w.lo);
+  const Expr shift = row_shift();
   const Expr all = line_elements();
   const Expr from = tile::min_of(tile::max_of(Expr(0) - shift, 0), all);
   return {from, tile::max_of(tile::min_of(Expr(w.extent) - shift, all), from)};
 }
 
 void WindowLowering::stage_row(Block& body, const Expr& valid) {
-  const bool direct = problem_.axes.back().stride == 1;
-  const std::string array = direct ? staged_ : line_;
-  const Expr offset = direct ? row_place_ : Expr(0);
+  const std::string array = direct() ? staged_ : line_;
+  const Expr offset = direct() ? row_place_ : Expr(0);
   Block blank = fill(array, offset, "e", {0, line_elements()});
   Block copy = copy_in(array, offset);
   if (is_fixed(valid))
     append(body, valid->integer ? std::move(copy) : std::move(blank));
   else
     body.push_back(tile::branch(valid, std::move(copy), std::move(blank)));
-  if (!direct) split_phases(body, row_place_);
+  if (!direct()) split_phases(body, row_place_);
 }
 
 Block WindowLowering::fill(const std::string& array, const Expr& offset, const std::string& var,
@@ -188,7 +194,9 @@ Block WindowLowering::copy_in(const std::string& array, const Expr& offset) {
   const bool fixed = is_fixed(inside.from) && is_fixed(inside.to);
   const int64_t width = fixed ? inside.to->integer - inside.from->integer : line_elements();
   const bool vector = lanes_ > 1 && width >= lanes_ && vector_source();
-  if (!vector || !fixed) {
+  if (fixed && width < lanes_ && reads_buffer())
+    append(block, copy_narrow(array, offset, inside));
+  else if (!vector || !fixed) {
     Block single = copy_elements(array, offset, "single", inside, 1);
     if (vector) {
       Block wide = copy_elements(array, offset, "wide", inside, lanes_);
@@ -203,17 +211,44 @@ Block WindowLowering::copy_in(const std::string& array, const Expr& offset) {
   return block;
 }
 
+/// A row shorter than a vector: a whole one is loaded where the buffer has it; what it holds too much is overwritten by
+/// the padding and rows that follow.
+Block WindowLowering::copy_narrow(const std::string& array, const Expr& offset, const Range& range) {
+  Block wide;
+  const Expr here = tile::index_var("narrow", 2);
+  Coords inner = source_at_;
+  inner.push_back(range.from + here + row_shift());
+  const Coords at = window_source_at(task_.graph, problem_, lead_, inner);
+  const Shape& shape = task_.graph[problem_.source].shape;
+  reader_.forget();
+  reader_.vectorise("narrow", lanes_);
+  const Expr value = reader_.read(problem_.source, at, wide);
+  wide.push_back(tile::Store{array, element_.dtype, {offset + range.from}, tile::splat(value, lanes_)});
+  reader_.forget();
+  reader_.scalar();
+  Block block;
+  block.push_back(tile::Let{"narrow", 0});
+  const Expr room = linear_index(shape, at) + lanes_;
+  block.push_back(tile::branch(tile::binary(tile::Op::le, room, Expr(element_count(shape))), std::move(wide),
+                               copy_elements(array, offset, "single", range, 1)));
+  return block;
+}
+
+bool WindowLowering::reads_buffer() const {
+  const auto& inputs = task_.piece.inputs;
+  return lanes_ > 1 && vector_source() && std::find(inputs.begin(), inputs.end(), problem_.source) != inputs.end();
+}
+
 /// The last vector overlaps the one before it, so that it ends with the range.
 Block WindowLowering::copy_elements(const std::string& array, const Expr& offset, const std::string& var,
                                     const Range& range, int lanes) {
-  const WindowAxis& w = problem_.axes.back();
   const std::string turn = var + "_turn";
   Block body;
   const Expr at = tile::index_var(turn, line_elements());
   body.push_back(tile::Let{var, lanes > 1 ? tile::min_of(at, range.to - lanes) : at});
   const Expr here = tile::index_var_in(var, 0, std::max<int64_t>(line_elements() - lanes, 1));
   Coords inner = source_at_;
-  inner.push_back(here + (problem_.axes.size() == 1 ? first_place() * w.stride : Expr(0)) - w.lo);
+  inner.push_back(here + row_shift());
   reader_.forget();
   if (lanes > 1) reader_.vectorise(var, lanes);
   const Expr value = reader_.read(problem_.source, window_source_at(task_.graph, problem_, lead_, inner), body);

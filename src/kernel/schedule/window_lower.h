@@ -26,11 +26,16 @@ class WindowLowering {
   void stage_plane(Block& body);
   Block stage_rows(size_t axis, Expr valid);
   void stage_row(Block& body, const Expr& valid);
+  Expr row_shift() const;
   Range inside_row() const;
   int64_t line_elements() const;
   Block copy_in(const std::string& array, const Expr& offset);
   Block copy_elements(const std::string& array, const Expr& offset, const std::string& var, const Range& range,
                       int lanes);
+  Block copy_narrow(const std::string& array, const Expr& offset, const Range& range);
+  bool reads_buffer() const;
+  /// Rows are staged as they are.
+  bool direct() const { return problem_.axes.back().stride == 1 || shape_.late; }
   Block fill(const std::string& array, const Expr& offset, const std::string& var, const Range& range) const;
   void split_phases(Block& body, const Expr& place) const;
   void add_epilogue(Block& body);

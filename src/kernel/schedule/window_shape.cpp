@@ -22,8 +22,8 @@ StagedAxis staged_axis(const WindowAxis& axis, int64_t out) {
 }  // namespace
 
 int64_t WindowShape::places() const {
-  int64_t count = 1;
-  for (const StagedAxis& axis : axes) count *= axis.out;
+  int64_t count = row();
+  for (size_t i = 0; i + 1 < axes.size(); ++i) count *= axes[i].out;
   return count;
 }
 
@@ -40,6 +40,13 @@ WindowShape window_shape(const WindowProblem& problem, int64_t band, int lanes) 
   shape.lanes = lanes;
   for (size_t i = 0; i < problem.axes.size(); ++i)
     shape.axes.push_back(staged_axis(problem.axes[i], i == 0 ? band : problem.axes[i].out));
+  // Sums and extrema shrink the other axes first, so that fewer rows are split by phase.
+  if (problem.weight < 0 && problem.axes.size() > 1 && problem.axes.back().stride > 1) {
+    StagedAxis& last = shape.axes.back();
+    shape.late = last;
+    const int64_t line = (last.cells - 1) * problem.axes.back().stride + (last.phases - 1) * last.grain + 1;
+    last = StagedAxis{line, line};
+  }
   for (size_t i = shape.axes.size(); i-- > 0;) {
     shape.axes[i].step = shape.volume;
     shape.volume *= shape.axes[i].cells;

@@ -1,4 +1,5 @@
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,7 +25,10 @@ struct WindowShape {
   int64_t volume = 1;           // cells of one combination of phases
   int64_t elements = 1;         // of all
   int lanes = 1;
-  int64_t row() const { return axes.back().out; }
+  /// Set where the last axis is staged element by element (one phase) and split when the other axes are done: its
+  /// real cells and phases.
+  std::optional<StagedAxis> late;
+  int64_t row() const { return late ? late->out : axes.back().out; }
   int64_t places() const;  // output places of a task
   /// Elements that vectors may touch beyond the last one in use.
   int64_t slack() const { return 8 * lanes; }
