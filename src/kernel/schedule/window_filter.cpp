@@ -167,16 +167,19 @@ class FilterText {
   void late_pass() {
     const StagedAxis& late = *shape_.late;
     const WindowAxis& w = problem_.axes.back();
-    text_ += fmt::format("  alignas(64) {} s[{}] = {{}};\n", scalar_, late.phases * late.cells + shape_.slack());
+    // Whole vectors where the copy's slack has room for what they read beyond the row.
+    const int64_t lanes = shape_.lanes, whole = (late.cells + lanes - 1) / lanes * lanes;
+    const int64_t cells = w.stride * lanes <= shape_.slack() ? whole : late.cells;
+    text_ += fmt::format("  alignas(64) {} s[{}] = {{}};\n", scalar_, late.phases * cells + shape_.slack());
     open_outer(1);
     text_ += fmt::format("  {{\n    const {0}* row = b + ({1});\n", scalar_, outer_place(1));
     for (int64_t f = 0; f < late.phases; ++f)
-      text_ += fmt::format("    for (int64_t c = 0; c < {0}; ++c) s[{1} + c] = row[c * {2} + {3}];\n", late.cells,
-                           f * late.cells, w.stride, f * late.grain);
+      text_ += fmt::format("    for (int64_t c = 0; c < {0}; ++c) s[{1} + c] = row[c * {2} + {3}];\n", cells, f * cells,
+                           w.stride, f * late.grain);
     std::vector<Tap> taps;
     for (int64_t t = 0; t < w.taps; ++t) {
       const int64_t reach = t * w.dilation;
-      taps.push_back({reach % w.stride / late.grain * late.cells + reach / w.stride, ""});
+      taps.push_back({reach % w.stride / late.grain * cells + reach / w.stride, ""});
     }
     text_ += fmt::format(
         "    for (int64_t c = 0; c < {0}; c += {1}) {{\n    const {2}* p = s + c;\n    {2}* to = out + ({3} + c);\n",
