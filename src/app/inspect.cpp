@@ -48,7 +48,7 @@ json pieces_json(const graph::Graph& graph, const schedule::Partition& parts, co
 
 json inspection(const graph::Problem& problem, const target::Facts& facts) {
   const kernel::Facts machine = author::kernel_facts(facts);
-  const auto rewritten = graph::rewrite(problem.graph, {});
+  const auto rewritten = graph::rewrite(problem.graph, {.needs_finite = true});
   const graph::Work work = graph::count_work(problem.graph);
   json inputs = json::array(), outputs = json::array();
   for (const auto& input : problem.graph.inputs)

@@ -40,6 +40,7 @@ void add_optimize(CLI::App& verb, OptimizeOptions& o) {
   verb.add_option("--time", o.time_s, "Wall clock for the whole run [s]")->check(kPositive);
   verb.add_option("--threads", o.threads, "Threads of kernels and baselines (0: all cores)")
       ->check(CLI::Range(0, 1024));
+  verb.add_flag("--exact-specials", o.exact_specials, "No rewrites that change what NaN and infinities become");
   verb.add_flag("--no-bench", o.no_bench, "Skip the baselines; the package is then not compared");
 }
 

@@ -49,6 +49,11 @@ Json to_json(const Adequacy& adequacy) {
           {"mutants", mutants}};
 }
 
+Json assumptions_of(const kernel::Candidate& candidate) {
+  const auto plan = kernel::parse_plan(candidate.plan_json);
+  return plan.ok() ? Json(plan->assumes) : Json::array();
+}
+
 template <class T>
 Json list_of(const std::vector<T>& items) {
   Json list = Json::array();
@@ -69,6 +74,7 @@ std::string certificate_json(const graph::Problem& problem, const kernel::Candid
                {"mode", problem.mode == graph::Mode::train ? "train" : "eval"},
                {"candidate", candidate.key()},
                {"author", candidate.author},
+               {"assumes", assumptions_of(candidate)},
                {"verdict", name_of(verdict.outcome)},
                {"gate", verdict.gate},
                {"reason", verdict.reason},

@@ -107,16 +107,7 @@ Extremes extremes_of(DType dtype) {
 
 /// Normal values with a special in about every 64th place. One kind a row of the outermost axis, and every eighth row
 /// without any, so that a NaN that spreads does not hide the other kinds.
-void fill_specials(Tensor& t, const InputDomain&, uint64_t seed, int) {
-  constexpr double infinity = std::numeric_limits<double>::infinity();
-  const Extremes extremes = extremes_of(t.dtype);
-  const std::array<double, 7> kinds = {std::numeric_limits<double>::quiet_NaN(),
-                                       infinity,
-                                       -infinity,
-                                       -0.0,
-                                       extremes.denormal,
-                                       extremes.largest,
-                                       -extremes.largest};
+void fill_with_kinds(Tensor& t, uint64_t seed, const std::vector<double>& kinds) {
   size_t outer = 0;
   while (outer + 1 < t.shape.size() && t.shape[outer] == 1) ++outer;
   int64_t row_elements = 1;
@@ -132,6 +123,20 @@ void fill_specials(Tensor& t, const InputDomain&, uint64_t seed, int) {
     const double plain = r.normal();
     return kind < kinds.size() && (sure || r.uniform() < 1.0 / 64) ? kinds[kind] : plain;
   });
+}
+
+void fill_specials(Tensor& t, const InputDomain&, uint64_t seed, int) {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  const Extremes extremes = extremes_of(t.dtype);
+  fill_with_kinds(t, seed,
+                  {std::numeric_limits<double>::quiet_NaN(), infinity, -infinity, -0.0, extremes.denormal,
+                   extremes.largest, -extremes.largest});
+}
+
+/// For Plans that assume finite values: nothing that is not finite, nor overflows in a product or two.
+void fill_finite_specials(Tensor& t, const InputDomain&, uint64_t seed, int) {
+  const double large = t.dtype == DType::f16 ? 0x1p6 : 0x1p30;
+  fill_with_kinds(t, seed, {-0.0, extremes_of(t.dtype).denormal, large, -large});
 }
 
 void fill_integral(Tensor& t, const InputDomain& domain, uint64_t seed) {
@@ -242,6 +247,7 @@ const std::vector<SuiteRow>& suite_table() {
       {"own", "whatever the module meets in use", fill_own},
       {"normal", "signs and scales that the examples lack", fill_normal},
       {"specials", "NaN, infinities, -0, denormals and the largest values", fill_specials},
+      {"finite_specials", "-0, denormals and large values, for Plans that assume finite values", fill_finite_specials},
       {"one_hot", "operands rounded to a lower precision; permuted indices", fill_one_hot},
       {"wide", "absolute tolerances; lost small terms", fill_wide},
       {"integers", "wrong indices: exact arithmetic must agree bit for bit", fill_integers},

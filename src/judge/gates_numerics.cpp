@@ -115,7 +115,8 @@ Finding run_row(Trial& trial, const CaseRow& row, const CaseKey& key, const std:
 }
 
 CaseKey key_of(Trial& trial, const CaseRow& row, size_t number, int pass) {
-  CaseKey key{std::string(row.suite), row.params, 0, -1};
+  const bool finite = row.suite == "specials" && !trial.plan.assumes.empty();
+  CaseKey key{finite ? "finite_specials" : std::string(row.suite), row.params, 0, -1};
   // Quick judgements of one search share their cases, so that each reference is evaluated once.
   const bool shared = trial.options.quick && trial.options.cache && !trial.options.seed;
   key.seed = shared ? Random(trial.options.cache->seed() + number).next() : trial.seeds.next();

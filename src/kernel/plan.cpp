@@ -222,8 +222,15 @@ void read_guards(const Json& json, Plan& plan) {
   }
 }
 
+void read_assumes(const Json& json, Plan& plan) {
+  for (const auto& word : list_of(json, "assumes", 8)) {
+    plan.assumes.push_back(text_of(word, "assumes"));
+    if (plan.assumes.back() != "finite") fail("assumes", "holds an unknown word", "the only one is \"finite\"");
+  }
+}
+
 Plan plan_of(const Json& json) {
-  only_keys(json, "the plan", {"format", "target", "isa", "symbols", "guards", "buffers", "prepare", "steps"});
+  only_keys(json, "the plan", {"format", "target", "isa", "symbols", "guards", "assumes", "buffers", "prepare", "steps"});
   if (text_of(need(json, "the plan", "format"), "format") != plan_format) {
     fail("format", "is not `" + std::string(plan_format) + "`");
   }
@@ -234,6 +241,7 @@ Plan plan_of(const Json& json) {
   if (!is_isa(plan.isa)) fail("isa", "is unknown", "isas: avx512, avx2, neon, or none");
   if (json.contains("symbols")) read_symbols(json["symbols"], plan);
   if (json.contains("guards")) read_guards(json["guards"], plan);
+  if (json.contains("assumes")) read_assumes(json["assumes"], plan);
   const auto& buffers = need(json, "the plan", "buffers");
   if (!buffers.is_object()) fail("buffers", "must be an object");
   if (buffers.size() > max_list) fail("buffers", "has more than 65536 entries");
@@ -318,6 +326,7 @@ std::string to_json(const Plan& plan) {
     json["symbols"][name] = Json{{"input", source.input}, {"dim", source.dim}};
   }
   if (!plan.guards.empty()) json["guards"] = plan.guards;
+  if (!plan.assumes.empty()) json["assumes"] = plan.assumes;
   json["buffers"] = Json::object();
   for (const auto& buffer : plan.buffers) json["buffers"][buffer.name] = json_of(buffer);
   if (!plan.prepare.empty()) json["prepare"] = json_of(plan.prepare);

@@ -70,6 +70,9 @@ struct Plan {
   std::string isa;  // cpu: "avx512", "avx2", "neon" or "" for any
   std::map<std::string, SymbolSource> symbols;
   std::vector<std::string> guards;
+  /// What the kernels take for granted of input values: "finite" (NaN and infinities may come out otherwise than from
+  /// the module). The judge leaves out what is assumed away, and the certificate says so.
+  std::vector<std::string> assumes;
   std::vector<Buffer> buffers;
   std::vector<Step> prepare;
   std::vector<Step> steps;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "author/search/tuner.h"
 #include "graph/analysis.h"
 #include "graph/rewrite/rewrite.h"
@@ -29,9 +31,22 @@ std::vector<std::string> notes_of(const graph::Graph& before, const graph::Rewri
   return notes;
 }
 
-Result<kernel::Candidate> finish(Result<kernel::Candidate> candidate, std::vector<std::string> notes) {
+bool needs_finite(const graph::Rewritten& rewritten) {
+  return std::any_of(rewritten.applied.begin(), rewritten.applied.end(),
+                     [](const graph::AppliedRule& rule) { return rule.exactness == graph::Exactness::needs_finite; });
+}
+
+/// Adds what the report and the judge must know: the notes, and what the rewrites take for granted.
+Result<kernel::Candidate> finish(Result<kernel::Candidate> candidate, std::vector<std::string> notes, bool finite) {
   if (!candidate.ok()) return candidate;
   candidate->author = "search";
+  if (finite) {
+    auto plan = kernel::parse_plan(candidate->plan_json);
+    if (!plan.ok()) return plan.failure();
+    plan->assumes.push_back("finite");
+    candidate->plan_json = kernel::to_json(*plan);
+    notes.push_back("assumes that inputs are finite");
+  }
   notes.insert(notes.end(), candidate->notes.begin(), candidate->notes.end());
   candidate->notes = std::move(notes);
   return candidate;
@@ -74,8 +89,9 @@ SearchAuthor::SearchAuthor(target::Target& target, store::Store* store, SearchOp
 Result<std::vector<kernel::Candidate>> SearchAuthor::answer(const Brief& brief) {
   const graph::Problem& problem = *brief.problem;
   const kernel::Facts facts = kernel_facts(brief.facts);
-  const auto rewritten = graph::rewrite(problem.graph, {});
+  const auto rewritten = graph::rewrite(problem.graph, {.needs_finite = options_.assume_finite});
   const auto notes = notes_of(problem.graph, rewritten);
+  const bool finite = needs_finite(rewritten);
   const schedule::Partition parts = schedule::partition(rewritten.graph, facts);
   Tuner tuner(
       target_, store_, options_,
@@ -92,19 +108,24 @@ Result<std::vector<kernel::Candidate>> SearchAuthor::answer(const Brief& brief) 
     if (candidate.ok()) candidates.push_back(std::move(*candidate));
   };
   const Tuner::Outcome tuned = tuner.tune();
-  keep(finish(schedule::assemble(rewritten.graph, parts, tuned.choice, facts), notes));
-  keep(finish(schedule::default_candidate(rewritten.graph, facts), notes));
-  auto plain = finish(schedule::default_candidate(problem.graph, facts), {});
+  keep(finish(schedule::assemble(rewritten.graph, parts, tuned.choice, facts), notes, finite));
+  keep(finish(schedule::default_candidate(rewritten.graph, facts), notes, finite));
+  auto plain = finish(schedule::default_candidate(problem.graph, facts), {}, false);
   if (candidates.empty() && !plain.ok()) return plain.failure();
   keep(std::move(plain));
   return candidates;
 }
 
 Result<kernel::Candidate> variant_for_isa(const graph::Problem& problem, const target::Facts& facts,
-                                          const std::string& isa) {
-  const auto rewritten = graph::rewrite(problem.graph, {});
+                                          const std::string& isa, bool assume_finite) {
+  const auto rewritten = graph::rewrite(problem.graph, {.needs_finite = assume_finite});
   const kernel::Facts narrowed = facts_for_isa(kernel_facts(facts), isa);
-  return finish(schedule::default_candidate(rewritten.graph, narrowed), notes_of(problem.graph, rewritten));
+  return finish(schedule::default_candidate(rewritten.graph, narrowed), notes_of(problem.graph, rewritten),
+                needs_finite(rewritten));
+}
+
+graph::Graph rewritten_graph(const graph::Problem& problem, bool assume_finite) {
+  return graph::rewrite(problem.graph, {.needs_finite = assume_finite}).graph;
 }
 
 }  // namespace kw::author

@@ -13,6 +13,7 @@ namespace kw::author {
 
 struct SearchOptions {
   int rounds = 6;                                    // schedules tried for each piece, at most
+  bool assume_finite = true;                         // rewrites that need finite values are allowed, and declared
   std::function<void(const std::string&)> progress;  // may be empty
 };
 
@@ -36,6 +37,9 @@ class SearchAuthor : public Author {
 
 /// The untuned Candidate for another instruction set, from the same rewritten graph; carries the same notes.
 Result<kernel::Candidate> variant_for_isa(const graph::Problem& problem, const target::Facts& facts,
-                                          const std::string& isa);
+                                          const std::string& isa, bool assume_finite = true);
+
+/// The problem's graph after every rewrite that the search applies.
+graph::Graph rewritten_graph(const graph::Problem& problem, bool assume_finite);
 
 }  // namespace kw::author

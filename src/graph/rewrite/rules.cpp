@@ -316,7 +316,7 @@ constexpr Rule rules[] = {
     {"map-before-reshape", Exactness::exact, map_before_reshape},
     {"sum-of-linear", Exactness::reassociates, sum_of_linear},
     {"sum-of-expand", Exactness::reassociates, sum_of_expand},
-    {"sum-of-contract", Exactness::reassociates, sum_of_contract},
+    {"sum-of-contract", Exactness::needs_finite, sum_of_contract},
     {"distribute-scale", Exactness::depends_on_parameters, distribute_scale},
     {"scale-into-weights", Exactness::depends_on_parameters, scale_into_weights},
     {"join-biases", Exactness::depends_on_parameters, join_biases},
