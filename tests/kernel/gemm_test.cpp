@@ -95,6 +95,36 @@ graph::Graph convolution(const Conv& c) {
   return b.take();
 }
 
+/// A 1x1 convolution with strides, as the importer writes it: a slice with steps.
+graph::Graph strided_pointwise(int64_t channels, int64_t filters, int64_t size, int64_t stride) {
+  GraphBuilder b;
+  NodeId x = b.input(DType::f32, {2, channels, size, size}, "x");
+  for (int axis : {2, 3}) x = b.slice(x, axis, 0, size, stride);
+  const NodeId w = b.param("w", ParamKind::parameter, DType::f32, {filters, channels});
+  b.output(b.contract(x, {0, 2, 10, 11}, w, {3, 2}, {0, 3, 10, 11}));
+  return b.take();
+}
+
+/// The best predicted schedule of that orientation, made and checked.
+void check_orientation(const graph::Graph& g, bool swapped) {
+  using namespace kernel::schedule;
+  const Facts facts = machine_facts();
+  const Partition parts = partition(g, facts);
+  Choice choice = default_choice(g, parts, facts);
+  bool met = false;
+  for (size_t piece = 0; piece < parts.pieces.size() && !met; ++piece) {
+    if (!family_of("gemm").covers(g, parts.pieces[piece])) continue;
+    for (const Schedule& s : family_of("gemm").space(g, parts.pieces[piece], facts)) {
+      if (met || (s.get("swapped", 0) != 0) != swapped) continue;
+      choice[piece] = s, met = true;
+    }
+  }
+  REQUIRE(met);
+  const auto candidate = assemble(g, parts, choice, facts);
+  REQUIRE(candidate.ok());
+  check_candidate(g, *candidate, random_case(g));
+}
+
 TEST_CASE("products of odd sizes agree with the interpreter") {
   check_points(linear(37, 65, 41), machine_facts(), 3);
   check_points(linear(1, 100, 70), machine_facts(), 2);
@@ -123,6 +153,18 @@ TEST_CASE("convolutions agree with the interpreter") {
   check_points(convolution({2, 3, 4, 1, {50}, {7}, {2}, {3}, {1}}), facts, 2);
   check_points(convolution({1, 2, 3, 1, {5, 6, 20}, {3, 3, 3}, {1, 1, 1}, {1, 1, 1}, {1, 1, 1}}), facts, 2);
   check_points(convolution({1, 3, 5, 1, {9, 18}, {3, 3}, {1, 1}, {1, 1}, {1, 1}}), narrow_facts(), 2);
+}
+
+TEST_CASE("windows may be rows or columns") {
+  for (bool swapped : {false, true}) {
+    check_orientation(convolution({1, 8, 64, 1, {14, 14}, {3, 3}, {1, 1}, {1, 1}, {1, 1}}), swapped);
+    check_orientation(convolution({2, 5, 40, 1, {7, 7}, {3, 3}, {2, 2}, {1, 1}, {1, 1}}), swapped);
+  }
+}
+
+TEST_CASE("strided pointwise convolutions gather from a copy of what they read") {
+  check_points(strided_pointwise(20, 24, 15, 2), machine_facts(), 3);
+  check_points(strided_pointwise(5, 6, 40, 3), machine_facts(), 2);
 }
 
 }  // namespace

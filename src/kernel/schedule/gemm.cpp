@@ -18,7 +18,8 @@ class Gemm : public Family {
                      const Facts& facts) const override {
     const auto problem = gemm_problem(graph, piece, schedule.get("swapped", 0) != 0);
     if (!problem) return 1e9;
-    return gemm_seconds(*problem, gemm_shape(*problem, schedule, facts), piece_bytes(graph, piece), facts);
+    return gemm_seconds(*problem, gemm_shape(*problem, schedule, facts), find_feeds(graph, piece, *problem, facts),
+                        piece_bytes(graph, piece), facts);
   }
   Result<Lowered> lower(const Task& task, const Schedule& schedule) const override {
     const auto problem = gemm_problem(task.graph, task.piece, schedule.get("swapped", 0) != 0);

@@ -34,9 +34,6 @@ GemmLowering::GemmLowering(const Task& task, const GemmProblem& problem, const G
   rows_ = side(true);
   columns_ = side(false);
   tiles_ = task.name + "_tiles";
-  image_ = task.name + "_image";
-  if (columns_.at == PackAt::task && columns_.packer->way() != PackWay::along)
-    if (auto conv = ConvColumns::find(task.graph, task.piece, problem)) conv_.emplace(*conv);
 }
 
 GemmLowering::Side GemmLowering::side(bool rows) {
@@ -53,6 +50,10 @@ GemmLowering::Side GemmLowering::side(bool rows) {
                                       rows ? "r" : "c", name + "turn");
   if (s.packer->way() == PackWay::across)
     out_.text += transpose_text(name + "turn", s.width, shape_.micro.lanes, problem_.dtype);
+  if (s.at == PackAt::task && s.packer->way() != PackWay::along)
+    if (auto found = WindowSide::find(task_.graph, task_.piece, problem_, rows)) s.windows = std::make_unique<WindowSide>(*found);
+  s.image = name + "image";
+  s.gather = name + "gather";
   return s;
 }
 
@@ -77,33 +78,26 @@ void GemmLowering::add_pack_launch(Side& s) {
   out_.functions.push_back(std::move(function));
 }
 
-void GemmLowering::add_image_copy() {
+void GemmLowering::add_image_copy(const Side& s) {
   int lanes = vector_lanes(task_.graph, task_.piece, task_.facts) == shape_.micro.lanes ? shape_.micro.lanes : 1;
   ValueReader probe(task_.graph, task_.piece);
-  conv_->copy_body(probe, image_, lanes);
+  s.windows->copy_body(probe, s.image, lanes);
   if (probe.spoiled()) lanes = 1;
-  out_.buffers.push_back({image_, Role::scratch, 0, "", problem_.dtype, {SizeExpr(conv_->elements())}});
+  out_.buffers.push_back({s.image, Role::scratch, 0, "", problem_.dtype, {SizeExpr(s.windows->elements())}});
   ValueReader reader(task_.graph, task_.piece);
-  Block body = conv_->copy_body(reader, image_, lanes);
-  tile::Function function{image_ + "_copy", kernel_params(task_.graph, reader, {}), std::move(body)};
-  function.params.push_back({image_, problem_.dtype, true, true});
-  out_.steps.push_back(Launch{function.name, launch_args(function.params), {conv_->copy_tasks(), 1, 1}, {1, 1, 1}});
+  Block body = s.windows->copy_body(reader, s.image, lanes);
+  tile::Function function{s.image + "_copy", kernel_params(task_.graph, reader, {}), std::move(body)};
+  function.params.push_back({s.image, problem_.dtype, true, true});
+  out_.steps.push_back(Launch{function.name, launch_args(function.params), {s.windows->copy_tasks(), 1, 1}, {1, 1, 1}});
   out_.functions.push_back(std::move(function));
-  out_.text += conv_->gather_text(task_.name + "_gather", columns_.width, shape_.micro.lanes);
-}
-
-Block GemmLowering::fill_columns(const Expr& k0, const Expr& kc) {
-  if (!conv_) return pack_in_task(columns_, column_panel_, 0, k0, kc);
-  auto array = [&](const std::string& name) { return tile::var(name, {problem_.dtype, 1}); };
-  return one(tile::CallStmt{
-      task_.name + "_gather",
-      {array(image_), conv_->base(outer_), array(columns_.array), column_panel_ * columns_.width, k0, kc}});
+  out_.text += s.windows->gather_text(s.gather, s.width, shape_.micro.lanes);
 }
 
 Lowered GemmLowering::lower() {
   for (Side* s : {&rows_, &columns_})
     if (s->at != PackAt::task) add_pack_launch(*s);
-  if (conv_) add_image_copy();
+  for (Side* s : {&rows_, &columns_})
+    if (s->windows) add_image_copy(*s);
   out_.text += micro_text(task_.name + "_micro", shape_.micro);
   tile::Function function = main_function();
   const int64_t outer = problem_.outer.size();
@@ -122,7 +116,8 @@ tile::Function GemmLowering::main_function() {
   tile::Function function{task_.name, kernel_params(task_.graph, reader_, task_.piece.outputs), std::move(body)};
   for (const Side* s : {&rows_, &columns_})
     if (s->at != PackAt::task) function.params.push_back({s->array, problem_.dtype, true, false});
-  if (conv_) function.params.push_back({image_, problem_.dtype, true, false});
+  for (const Side* s : {&rows_, &columns_})
+    if (s->windows) function.params.push_back({s->image, problem_.dtype, true, false});
   return function;
 }
 
@@ -142,7 +137,8 @@ Block GemmLowering::task_body() {
     body.push_back(tile::Alloc{tile::Space::local, element, name, {count}});
   };
   local(tiles_, tiles * shape_.micro.mr * shape_.micro.width());
-  if (rows_.at == PackAt::task) local(rows_.array, shape_.task_row_panels * shape_.kc * rows_.width);
+  if (rows_.at == PackAt::task)
+    local(rows_.array, shape_.task_row_panels * shape_.kc * rows_.width + shape_.micro.lanes);
   if (columns_.at == PackAt::task) local(columns_.array, shape_.kc * columns_.width + shape_.micro.lanes);
   if (shape_.one_pass) {
     append(body, pass(0, problem_.k.size()));
@@ -164,7 +160,11 @@ Expr GemmLowering::panel_offset(const Side& s, const Expr& panel, const Expr& sl
 }
 
 Block GemmLowering::pack_in_task(const Side& s, const Expr& panel, const Expr& slot, const Expr& k0, const Expr& kc) {
-  return s.packer->fill(reader_, {outer_, panel * s.width, k0, kc, shape_.kc, s.array, slot * (shape_.kc * s.width)});
+  const Expr to = slot * (shape_.kc * s.width);
+  if (!s.windows) return s.packer->fill(reader_, {outer_, panel * s.width, k0, kc, shape_.kc, s.array, to});
+  auto array = [&](const std::string& name) { return tile::var(name, {problem_.dtype, 1}); };
+  return one(
+      tile::CallStmt{s.gather, {array(s.image), s.windows->base(outer_), array(s.array), to, panel * s.width, k0, kc}});
 }
 
 Block GemmLowering::pass(const Expr& k0, const Expr& kc) {
@@ -178,7 +178,7 @@ Block GemmLowering::pass(const Expr& k0, const Expr& kc) {
   column_slot_ = tile::index_var("column_slot", shape_.task_column_panels);
   Block line;
   column_panel_ = let(line, "column_panel", column_begin_ + column_slot_, 0, shape_.column_panels - 1);
-  if (columns_.at == PackAt::task) append(line, fill_columns(k0, kc));
+  if (columns_.at == PackAt::task) append(line, pack_in_task(columns_, column_panel_, 0, k0, kc));
   line.push_back(tile::loop(Bind::serial, "row_slot", 0, row_end_, tile_turn(k0, kc)));
   block.push_back(tile::loop(Bind::serial, "column_slot", 0, column_end_, std::move(line)));
   return block;

@@ -2,9 +2,9 @@
 #include <memory>
 #include <string>
 
-#include "kernel/schedule/conv_columns.h"
 #include "kernel/schedule/gemm_pack.h"
 #include "kernel/schedule/gemm_shape.h"
+#include "kernel/schedule/window_side.h"
 
 /// Builds the kernels of one matrix product.
 namespace kw::kernel::schedule {
@@ -21,6 +21,8 @@ class GemmLowering {
     const GemmSide* what = nullptr;
     const LabelGroup* own = nullptr;
     std::unique_ptr<Packer> packer;
+    std::unique_ptr<WindowSide> windows;  // panels are gathered from a copy of an image, the buffer `image`
+    std::string image, gather;
     PackAt at = PackAt::task;
     int width = 1;
     int64_t panels = 1;
@@ -29,8 +31,7 @@ class GemmLowering {
   };
   Side side(bool rows);
   void add_pack_launch(Side& side);
-  void add_image_copy();
-  Block fill_columns(const Expr& k0, const Expr& kc);
+  void add_image_copy(const Side& side);
   tile::Function main_function();
   Block task_body();
   Block pass(const Expr& k0, const Expr& kc);
@@ -48,8 +49,6 @@ class GemmLowering {
   GemmShape shape_;
   ValueReader reader_;
   Side rows_, columns_;
-  std::optional<ConvColumns> conv_;
-  std::string image_;
   Lowered out_;
   std::string tiles_;
   Expr outer_, row_begin_, row_end_, column_begin_, column_end_, row_panel_, column_panel_, row_slot_, column_slot_;

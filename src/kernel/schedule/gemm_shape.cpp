@@ -3,6 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <utility>
+
+#include "kernel/schedule/scalar_code.h"
+#include "kernel/schedule/window_side.h"
 
 namespace kw::kernel::schedule {
 namespace {
@@ -27,6 +31,9 @@ std::vector<std::pair<int, int>> tiles(const GemmProblem& problem, const Facts& 
            : std::vector<std::pair<int, int>>{{6, 2}, {4, 3}, {12, 1}, {2, 5}};
   for (auto tile : usual)
     if (tile.first <= 2 * m) result.push_back(tile);
+  // Heights that leave few rows empty: 7 for 49 places, 14 for 196.
+  for (int mr = tallest / 2; mr <= tallest; ++mr)
+    if (m % mr == 0) result.emplace_back(mr, std::min(4, widest_nv(mr, facts.vector_registers)));
   const int lanes = lanes_of(problem, facts);
   const int64_t vectors = ceil_div(problem.n.size(), lanes);
   for (auto& [mr, nv] : result) nv = static_cast<int>(std::min<int64_t>(nv, vectors));
@@ -39,7 +46,7 @@ std::vector<std::pair<int, int>> tiles(const GemmProblem& problem, const Facts& 
 std::vector<int64_t> passes(const GemmProblem& problem, int width, const Facts& facts) {
   const int64_t k = problem.k.size(), size = problem.dtype == DType::f64 ? 8 : 4;
   std::set<int64_t> result;
-  for (int64_t limit : {facts.l2_bytes / 4, facts.l2_bytes / 10}) {
+  for (int64_t limit : {facts.l2_bytes / 4, facts.l2_bytes / 10, facts.l1_bytes * 3 / 4}) {
     const int64_t longest = std::max<int64_t>(64, limit / (size * width));
     const int64_t count = ceil_div(k, longest);
     result.insert(std::min(k, ceil_div(ceil_div(k, count), 16) * 16));
@@ -95,35 +102,80 @@ GemmShape gemm_shape(const GemmProblem& problem, const Schedule& schedule, const
   return shape;
 }
 
-double gemm_seconds(const GemmProblem& problem, const GemmShape& shape, double bytes, const Facts& facts) {
-  const double m = static_cast<double>(shape.row_panels * shape.micro.mr);
+Feeds find_feeds(const graph::Graph& graph, const Piece& piece, const GemmProblem& problem, const Facts& facts) {
+  Feeds feeds;
+  const int lanes = lanes_of(problem, facts);
+  feeds.single_store_s = 1e-9;
+  for (graph::NodeId id : piece.nodes)
+    if (const auto* map = std::get_if<graph::MapAttr>(&graph[id].attr); map && id > problem.contract)
+      feeds.single_store_s += 0.6e-9 * expr_cost(map->expr);
+  for (bool rows : {true, false}) {
+    Feed& feed = rows ? feeds.rows : feeds.columns;
+    feed.way = Packer(graph, piece, problem, rows, lanes, lanes, "", "").way();
+    if (feed.way == PackWay::along) continue;
+    const auto windows = WindowSide::find(graph, piece, problem, rows);
+    if (!windows) continue;
+    feed.image = true;
+    feed.run = std::min<int64_t>(lanes, windows->run_length());
+    feed.image_elements = static_cast<double>(windows->elements());
+  }
+  return feeds;
+}
+
+namespace {
+
+/// Seconds to put `elements` into panels on one core.
+double fill_seconds(const Feed& feed, PackAt at, double elements, double repeats) {
+  if (at == PackAt::prepared) return 0;
+  if (at == PackAt::task && feed.image)
+    return feed.image_elements * 0.3e-9 + elements * repeats * 1.2e-9 / static_cast<double>(feed.run);
+  const double each = feed.way == PackWay::along ? 0.15e-9 : feed.way == PackWay::across ? 0.35e-9 : 4e-9;
+  return elements * (at == PackAt::task ? each * repeats : each + 0.2e-9);  // a buffer is written and read again
+}
+
+/// The multiply-adds of a register tile against the core's bound: few of them wait for loads and for each other.
+double tile_slowness(const GemmShape& shape, const Facts& facts) {
+  const double mr = shape.micro.mr, nv = shape.micro.nv;
+  const double loads = (mr + nv) / (mr * nv);
+  const double latency = 10 / (mr * nv);
+  // A line of columns serves mr rows: with a panel beyond the first cache it comes at 16 bytes a cycle.
+  const bool beyond = shape.kc * shape.micro.width() * 4 > facts.l1_bytes * 3 / 4;
+  const double second_cache = beyond ? 8 / mr : 0;
+  return std::max({1.0, loads, latency, second_cache}) *
+         (1 + 0.01 * nv);  // a wide line of columns leaves the first cache sooner
+}
+
+}  // namespace
+
+double gemm_seconds(const GemmProblem& problem, const GemmShape& shape, const Feeds& feeds, double bytes,
+                    const Facts& facts) {
+  const double mr = shape.micro.mr, nv = shape.micro.nv;
+  const double m = static_cast<double>(shape.row_panels) * mr;
   const double n = static_cast<double>(shape.column_panels * shape.micro.width());
   const double k = static_cast<double>(problem.k.size()), outer = static_cast<double>(problem.outer.size());
-  const double tasks = static_cast<double>(shape.row_tasks() * shape.column_tasks()) * outer;
-  const double threads = facts.threads;
+  const double row_tasks = static_cast<double>(shape.row_tasks()),
+               column_tasks = static_cast<double>(shape.column_tasks());
+  const double tasks = row_tasks * column_tasks * outer, threads = facts.threads;
   const double balance = std::ceil(tasks / threads) * threads / tasks;
   const double core_flops = facts.flops_per_s / threads * (problem.dtype == DType::f64 ? 0.5 : 1.0);
-  // A line of columns and a broadcast are loaded for mr x nv multiply-adds; two loads and two of those a cycle.
-  const double mr = shape.micro.mr, nv = shape.micro.nv;
-  const double loads = std::max(1.0, (mr + 2 * nv) / (mr * nv)) * (mr * nv < 12 ? 12 / (mr * nv) : 1.0) *
-                       (1 + 0.02 * nv);      // a wide line of columns leaves the first cache sooner
-  const double per_tile = 30 + mr * nv * 3;  // cycles beside the k loop: epilogue
-  const double tile_cycles = k * mr * nv / 2;
-  double core_s = 2 * m * n * k * outer / core_flops * loads * (1 + per_tile / tile_cycles);
-  // Packing moves an element in about this many seconds, more where it is repeated by neighbouring tasks.
-  const double element_s = 0.6e-9;
-  auto packing = [&](PackAt at, double elements, double repeats) {
-    if (at == PackAt::prepared) return 0.0;
-    return elements * outer * element_s * (at == PackAt::task ? repeats : 2.0);
-  };
-  core_s += packing(shape.rows, m * k, static_cast<double>(shape.column_tasks()));
-  core_s += packing(shape.columns, n * k, static_cast<double>(shape.row_tasks()));
-  // Columns stream from the last cache once for each block of rows.
-  const double streamed = n * k * outer * 4 * static_cast<double>(shape.row_tasks());
-  core_s += std::max(0.0, streamed / 8e9 - 0.7 * core_s);
-  const int launches = 1 + (shape.rows == PackAt::launch) + (shape.columns == PackAt::launch);
-  return std::max(core_s * balance / threads, bytes / facts.bytes_per_s) + launches * facts.launch_s +
-         tasks * 0.2e-6 / threads;
+  const double passes = std::ceil(k / static_cast<double>(shape.kc));
+  const double edges = passes * (10 + mr * nv * 2) + mr * nv * 3;  // cycles beside the k loop: call, tile, epilogue
+  double core_s = 2 * m * n * k * outer / core_flops * tile_slowness(shape, facts) * (1 + edges / (k * mr * nv / 2));
+  core_s += outer * (fill_seconds(feeds.rows, shape.rows, m * k, column_tasks) +
+                     fill_seconds(feeds.columns, shape.columns, n * k, row_tasks));
+  if (shape.swapped) core_s += m * n * outer * feeds.single_store_s;
+  // Columns stream from the last cache once for each block of rows; half of that hides behind the products.
+  const double panel_bytes = static_cast<double>(shape.kc) * mr * 4;
+  if (shape.columns != PackAt::task) core_s += 0.5 * n * k * outer * 4 * row_tasks / 12e9;
+  // Rows stay in the second cache only while a task's block of them fits.
+  const double block = panel_bytes * static_cast<double>(shape.task_row_panels);
+  if (block > 0.6 * static_cast<double>(facts.l2_bytes)) core_s *= 1.08;
+  int launches = 1;
+  for (const auto& [feed, at] : {std::pair(feeds.rows, shape.rows), std::pair(feeds.columns, shape.columns)})
+    launches += at == PackAt::launch || (at == PackAt::task && feed.image);
+  // Most of the bytes are read only, which is half again as fast as copying.
+  const double memory_s = bytes / (1.5 * facts.bytes_per_s);
+  return std::max(core_s * balance / threads, memory_s) + launches * facts.launch_s + tasks * 0.2e-6 / threads;
 }
 
 std::vector<Schedule> gemm_space(const graph::Graph& graph, const Piece& piece, const Facts& facts) {
@@ -132,6 +184,7 @@ std::vector<Schedule> gemm_space(const graph::Graph& graph, const Piece& piece, 
   for (bool swapped : {false, true}) {
     const auto problem = gemm_problem(graph, piece, swapped);
     if (!problem || (swapped && problem->n.size() < lanes_of(*problem, facts))) continue;
+    const Feeds feeds = find_feeds(graph, piece, *problem, facts);
     for (auto [mr, nv] : tiles(*problem, facts)) {
       const int width = nv * lanes_of(*problem, facts);
       const int64_t row_panels = ceil_div(problem->m.size(), mr), column_panels = ceil_div(problem->n.size(), width);
@@ -147,9 +200,7 @@ std::vector<Schedule> gemm_space(const graph::Graph& graph, const Piece& piece, 
                 Schedule s = point(mr, nv, kc, rows, columns, swapped, at_rows, at_columns);
                 const GemmShape shape = gemm_shape(*problem, s, facts);
                 if (shape.stack_bytes() > stack_limit_bytes) continue;
-                double seconds = gemm_seconds(*problem, shape, bytes, facts);
-                if (swapped) seconds *= 1.1;  // stores go one by one
-                found.emplace_back(seconds, std::move(s));
+                found.emplace_back(gemm_seconds(*problem, shape, feeds, bytes, facts), std::move(s));
               }
     }
   }

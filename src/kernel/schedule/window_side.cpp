@@ -1,4 +1,4 @@
-#include "kernel/schedule/conv_columns.h"
+#include "kernel/schedule/window_side.h"
 
 #include <fmt/format.h>
 
@@ -35,36 +35,22 @@ int64_t spread(int64_t elements) {
 
 }  // namespace
 
-std::optional<ConvColumns> ConvColumns::find(const graph::Graph& graph, const Piece& piece,
-                                             const GemmProblem& problem) {
-  ConvColumns conv(graph, problem);
-  const bool inside = std::find(piece.nodes.begin(), piece.nodes.end(), problem.columns.operand) != piece.nodes.end();
-  if (!inside || !conv.read_geometry()) return std::nullopt;
-  return conv;
+std::optional<WindowSide> WindowSide::find(const graph::Graph& graph, const Piece& piece, const GemmProblem& problem,
+                                           bool rows) {
+  WindowSide side(graph, problem, rows);
+  const graph::NodeId operand = side.side_.operand;
+  const bool inside = std::find(piece.nodes.begin(), piece.nodes.end(), operand) != piece.nodes.end();
+  if (!inside || !side.read_geometry()) return std::nullopt;
+  return side;
 }
 
-bool ConvColumns::read_geometry() {
-  graph::NodeId id = problem_.columns.operand;
-  const Shape& shape = graph_[id].shape;
-  if (graph_[id].is<graph::ReshapeAttr>()) id = graph_[id].inputs[0];
-  const auto* window = std::get_if<graph::WindowAttr>(&graph_[id].attr);
-  if (!window) return false;
-  const size_t n = window->axes.size();
-  image_ = graph_[id].inputs[0];
-  const Shape& image = graph_[image_].shape;
-  if (shape.size() < 2 * n || image.size() < n) return false;
-  for (size_t i = 0; i < n; ++i)
-    if (window->axes[i] != static_cast<int>(image.size() - n + i)) return false;
-  const auto split = static_cast<std::ptrdiff_t>(shape.size() - 2 * n), rank = static_cast<std::ptrdiff_t>(n);
-  const Shape& windowed = graph_[id].shape;
-  if (!std::equal(shape.begin() + split, shape.end(), windowed.end() - 2 * rank)) return false;
-  const std::vector<int>& labels = problem_.columns.labels;
-  lead_.assign(shape.begin(), shape.begin() + split);
-  lead_labels_.assign(labels.begin(), labels.begin() + split);
-  tap_labels_.assign(labels.begin() + split + rank, labels.end());
-  if (!std::equal(labels.begin() + split, labels.begin() + split + rank, problem_.n.labels.begin(),
-                  problem_.n.labels.end()))
-    return false;
+bool WindowSide::read_labels(size_t spatial_axes, size_t tap_axes) {
+  const std::vector<int>& labels = side_.labels;
+  const auto spatial = labels.end() - static_cast<std::ptrdiff_t>(spatial_axes + tap_axes);
+  const auto taps = labels.end() - static_cast<std::ptrdiff_t>(tap_axes);
+  lead_labels_.assign(labels.begin(), spatial);
+  tap_labels_.assign(taps, labels.end());
+  if (!std::equal(spatial, taps, own_.labels.begin(), own_.labels.end())) return false;
   auto has = [](const std::vector<int>& list, int label) {
     return std::find(list.begin(), list.end(), label) != list.end();
   };
@@ -74,10 +60,33 @@ bool ConvColumns::read_geometry() {
     if (!has(problem_.k.labels, label) && !has(problem_.outer.labels, label)) return false;
   for (int label : problem_.k.labels)
     if (!has(labels, label)) return false;
-  places_ = problem_.n.shape;
+  return true;
+}
+
+bool WindowSide::read_geometry() {
+  const Shape& shape = graph_[side_.operand].shape;
+  image_ = side_.operand;
+  graph::NodeId id = side_.operand;
+  if (graph_[id].is<graph::ReshapeAttr>()) id = graph_[id].inputs[0];
+  const auto* window = std::get_if<graph::WindowAttr>(&graph_[id].attr);
+  const size_t n = window ? window->axes.size() : own_.labels.size(), taps = window ? n : 0;
+  if (n == 0 || shape.size() < n + taps || !read_labels(n, taps)) return false;
+  const auto rank = static_cast<std::ptrdiff_t>(n);
+  stride_.assign(n, 1);
+  dilation_.assign(n, 1);
+  if (window) {
+    image_ = graph_[id].inputs[0];
+    const Shape &image = graph_[image_].shape, &windowed = graph_[id].shape;
+    if (image.size() < n || !std::equal(shape.end() - 2 * rank, shape.end(), windowed.end() - 2 * rank)) return false;
+    for (size_t i = 0; i < n; ++i)
+      if (window->axes[i] != static_cast<int>(image.size() - n + i)) return false;
+    stride_ = window->stride;
+    dilation_ = window->dilation;
+  }
+  const Shape& image = graph_[image_].shape;
+  lead_.assign(shape.begin(), shape.end() - static_cast<std::ptrdiff_t>(n + taps));
+  places_ = own_.shape;
   spatial_.assign(image.end() - rank, image.end());
-  stride_ = window->stride;
-  dilation_ = window->dilation;
   phase_ = (spatial_.back() + stride_.back() - 1) / stride_.back();
   pitch_.assign(n, 1);
   for (size_t i = n - 1, step = static_cast<size_t>(row_pitch()); i-- > 0; step *= static_cast<size_t>(spatial_[i]))
@@ -89,15 +98,15 @@ bool ConvColumns::read_geometry() {
   return true;
 }
 
-int64_t ConvColumns::rows() const { return product(spatial_) / spatial_.back(); }
+int64_t WindowSide::rows() const { return product(spatial_) / spatial_.back(); }
 
-int64_t ConvColumns::copy_tasks() const {
+int64_t WindowSide::copy_tasks() const {
   const int64_t chunk = std::max<int64_t>(1, copy_grain / row_pitch());
   return (planes_ * rows() + chunk - 1) / chunk;
 }
 
-Block ConvColumns::copy_row(ValueReader& reader, const std::string& array, const Expr& plane, const Expr& row,
-                            int lanes) const {
+Block WindowSide::copy_row(ValueReader& reader, const std::string& array, const Expr& plane, const Expr& row,
+                           int lanes) const {
   const Shape& image = graph_[image_].shape;
   const Shape image_lead(image.begin(), image.end() - static_cast<std::ptrdiff_t>(spatial_.size()));
   const int64_t width = spatial_.back(), s = stride_.back();
@@ -133,7 +142,7 @@ Block ConvColumns::copy_row(ValueReader& reader, const std::string& array, const
   return block;
 }
 
-Block ConvColumns::copy_body(ValueReader& reader, const std::string& array, int lanes) const {
+Block WindowSide::copy_body(ValueReader& reader, const std::string& array, int lanes) const {
   const int64_t chunk = std::max<int64_t>(1, copy_grain / row_pitch()), total = planes_ * rows();
   const Expr task = tile::index_var("task", copy_tasks());
   const Expr line = tile::index_var("line", total);
@@ -147,7 +156,7 @@ Block ConvColumns::copy_body(ValueReader& reader, const std::string& array, int 
       one(tile::loop(Bind::serial, "line", task * chunk, tile::min_of(task * chunk + chunk, total), std::move(body)))));
 }
 
-Expr ConvColumns::base(const Expr& outer) const {
+Expr WindowSide::base(const Expr& outer) const {
   LabelValues values;
   bind_labels(problem_.outer, outer, values);
   Coords at;
@@ -155,7 +164,7 @@ Expr ConvColumns::base(const Expr& outer) const {
   return linear_index(lead_, at) * plane_pitch_;
 }
 
-std::string ConvColumns::tap_offset() const {
+std::string WindowSide::tap_offset() const {
   std::string text = "0";
   for (size_t j = 0; j < problem_.k.labels.size(); ++j) {
     const int label = problem_.k.labels[j];
@@ -174,16 +183,17 @@ std::string ConvColumns::tap_offset() const {
   return text;
 }
 
-std::string ConvColumns::gather_text(const std::string& name, int width, int lanes) const {
+std::string WindowSide::gather_text(const std::string& name, int width, int lanes) const {
   const std::string scalar = problem_.dtype == DType::f64 ? "double" : "float";
   const int bytes = problem_.dtype == DType::f64 ? 8 : 4;
   std::string text = fmt::format(
       "static __attribute__((noinline)) void {0}(const {1}* __restrict from, int64_t base, {1}* __restrict to, "
-      "int64_t n0, int64_t k0, int64_t kc) {{\n  typedef {1} U __attribute__((vector_size({2}), aligned({3})));\n"
-      "  int64_t source[{4}], target[{4}], count = 0;\n"
+      "int64_t at, int64_t n0, int64_t k0, int64_t kc) {{\n  typedef {1} U __attribute__((vector_size({2}), "
+      "aligned({3})));\n"
+      "  int64_t source[{4}], target[{4}], count = 0;\n  to += at;\n"
       "  for (int64_t put = 0; put < {5} && n0 + put < {6};) {{\n"
       "    int64_t rest = n0 + put, place = rest % {7}, length = {7} - place;\n    rest /= {7};\n",
-      name, scalar, lanes * bytes, bytes, 2 * width + 2, width, problem_.n.size(), places_.back());
+      name, scalar, lanes * bytes, bytes, 2 * width + 2, width, own_.size(), places_.back());
   for (size_t axis = places_.size() - 1; axis-- > 0;)
     text += fmt::format("    place += rest % {0} * {1}; rest /= {0};\n", places_[axis], stride_[axis] * pitch_[axis]);
   text += fmt::format(
