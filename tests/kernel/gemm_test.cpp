@@ -105,6 +105,45 @@ graph::Graph strided_pointwise(int64_t channels, int64_t filters, int64_t size, 
   return b.take();
 }
 
+struct Transposed {
+  int64_t channels, filters, groups;
+  Shape size;
+  int64_t kernel, stride, pad, dilation, extra;
+};
+
+/// A transposed convolution as the importer writes it: a convolution over an image with zeros between its pixels.
+graph::Graph transposed_convolution(const Transposed& c) {
+  GraphBuilder b;
+  const int n = static_cast<int>(c.size.size());
+  Shape image{2, c.channels}, taps{c.filters, c.channels / c.groups};
+  image.insert(image.end(), c.size.begin(), c.size.end());
+  taps.insert(taps.end(), static_cast<size_t>(n), c.kernel);
+  NodeId x = b.input(DType::f32, image, "x"), w = b.param("w", ParamKind::parameter, DType::f32, taps);
+  std::vector<int> axes;
+  for (int i = 0; i < n; ++i) axes.push_back(2 + i);
+  const auto each = [&](int64_t value) { return std::vector<int64_t>(static_cast<size_t>(n), value); };
+  if (c.stride > 1) x = b.dilate(x, {axes, each(c.stride)});
+  const int64_t before = c.dilation * (c.kernel - 1) - c.pad, after = before + c.extra;
+  std::vector<int64_t> lo{0, 0}, hi{0, 0};
+  lo.insert(lo.end(), static_cast<size_t>(n), std::max<int64_t>(before, 0));
+  hi.insert(hi.end(), static_cast<size_t>(n), std::max<int64_t>(after, 0));
+  x = b.pad(x, lo, hi, 0);
+  for (int axis : axes)
+    x = b.slice(x, axis, std::max<int64_t>(-before, 0),
+                b.shape(x)[static_cast<size_t>(axis)] + std::min<int64_t>(after, 0));
+  x = b.window(x, {axes, each(c.kernel), each(1), each(c.dilation)});
+  Shape seen = b.shape(x), parts = taps, result{2, c.filters};
+  seen.insert(seen.begin() + 1, c.groups), seen[2] = c.channels / c.groups;
+  parts.insert(parts.begin(), c.groups), parts[1] = c.filters / c.groups;
+  std::vector<int> x_labels{0, 1, 2}, w_labels{1, 3, 2}, out{0, 1, 3};
+  for (int i = 0; i < n; ++i)
+    x_labels.push_back(10 + i), out.push_back(10 + i), result.push_back(seen[static_cast<size_t>(3 + i)]);
+  for (int i = 0; i < n; ++i) x_labels.push_back(20 + i), w_labels.push_back(20 + i);
+  const NodeId flipped = b.reshape(b.flip(w, axes), parts);
+  b.output(b.reshape(b.contract(b.reshape(x, seen), x_labels, flipped, w_labels, out), result));
+  return b.take();
+}
+
 /// The best predicted schedule of that orientation, made and checked.
 void check_orientation(const graph::Graph& g, bool swapped) {
   using namespace kernel::schedule;
@@ -160,6 +199,14 @@ TEST_CASE("windows may be rows or columns") {
     check_orientation(convolution({1, 8, 64, 1, {14, 14}, {3, 3}, {1, 1}, {1, 1}, {1, 1}}), swapped);
     check_orientation(convolution({2, 5, 40, 1, {7, 7}, {3, 3}, {2, 2}, {1, 1}, {1, 1}}), swapped);
   }
+}
+
+TEST_CASE("transposed convolutions agree with the interpreter") {
+  const Facts facts = machine_facts();
+  check_points(transposed_convolution({6, 8, 1, {7, 9}, 4, 2, 1, 1, 0}), facts, 2);
+  check_points(transposed_convolution({4, 6, 2, {5, 20}, 3, 3, 0, 1, 2}), facts, 2);
+  check_points(transposed_convolution({3, 5, 1, {30}, 3, 2, 2, 2, 1}), facts, 2);
+  check_points(transposed_convolution({3, 4, 1, {11, 9}, 2, 1, 2, 1, 0}), facts, 2);  // crops instead of padding
 }
 
 TEST_CASE("strided pointwise convolutions gather from a copy of what they read") {

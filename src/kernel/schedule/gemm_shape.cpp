@@ -124,11 +124,14 @@ Feeds find_feeds(const graph::Graph& graph, const Piece& piece, const GemmProble
 
 namespace {
 
-/// Seconds to put `elements` into panels on one core.
-double fill_seconds(const Feed& feed, PackAt at, double elements, double repeats) {
+/// Seconds on one core to put `panels` of k x width elements into place.
+double fill_seconds(const Feed& feed, PackAt at, double panels, double k, double width, double repeats) {
   if (at == PackAt::prepared) return 0;
-  if (at == PackAt::task && feed.image)
-    return feed.image_elements * 0.3e-9 + elements * repeats * 1.2e-9 / static_cast<double>(feed.run);
+  const double elements = panels * k * width;
+  if (at == PackAt::task && feed.image) {
+    const double moves = elements / static_cast<double>(feed.run);
+    return repeats * (moves * 1.2e-9 + panels * (200e-9 + k * 4e-9));
+  }
   const double each = feed.way == PackWay::along ? 0.15e-9 : feed.way == PackWay::across ? 0.35e-9 : 4e-9;
   return elements * (at == PackAt::task ? each * repeats : each + 0.2e-9);  // a buffer is written and read again
 }
@@ -159,10 +162,12 @@ double gemm_seconds(const GemmProblem& problem, const GemmShape& shape, const Fe
   const double balance = std::ceil(tasks / threads) * threads / tasks;
   const double core_flops = facts.flops_per_s / threads * (problem.dtype == DType::f64 ? 0.5 : 1.0);
   const double passes = std::ceil(k / static_cast<double>(shape.kc));
-  const double edges = passes * (10 + mr * nv * 2) + mr * nv * 3;  // cycles beside the k loop: call, tile, epilogue
+  // Cycles beside the k loop: the call, the epilogue, and where there are passes the tile's way from the second cache.
+  const double edges = passes * (10 + mr * nv * (passes > 1 ? 6 : 2)) + mr * nv * 3;
   double core_s = 2 * m * n * k * outer / core_flops * tile_slowness(shape, facts) * (1 + edges / (k * mr * nv / 2));
-  core_s += outer * (fill_seconds(feeds.rows, shape.rows, m * k, column_tasks) +
-                     fill_seconds(feeds.columns, shape.columns, n * k, row_tasks));
+  core_s += outer * fill_seconds(feeds.rows, shape.rows, static_cast<double>(shape.row_panels), k, mr, column_tasks);
+  core_s += outer * fill_seconds(feeds.columns, shape.columns, static_cast<double>(shape.column_panels), k,
+                                 shape.micro.width(), row_tasks);
   if (shape.swapped) core_s += m * n * outer * feeds.single_store_s;
   // Columns stream from the last cache once for each block of rows; half of that hides behind the products.
   const double panel_bytes = static_cast<double>(shape.kc) * mr * 4;
@@ -171,8 +176,11 @@ double gemm_seconds(const GemmProblem& problem, const GemmShape& shape, const Fe
   const double block = panel_bytes * static_cast<double>(shape.task_row_panels);
   if (block > 0.6 * static_cast<double>(facts.l2_bytes)) core_s *= 1.08;
   int launches = 1;
-  for (const auto& [feed, at] : {std::pair(feeds.rows, shape.rows), std::pair(feeds.columns, shape.columns)})
-    launches += at == PackAt::launch || (at == PackAt::task && feed.image);
+  for (const auto& [feed, at] : {std::pair(feeds.rows, shape.rows), std::pair(feeds.columns, shape.columns)}) {
+    const bool image = at == PackAt::task && feed.image;
+    launches += at == PackAt::launch || image;
+    if (image) core_s += feed.image_elements * 0.3e-9;
+  }
   // Most of the bytes are read only, which is half again as fast as copying.
   const double memory_s = bytes / (1.5 * facts.bytes_per_s);
   return std::max(core_s * balance / threads, memory_s) + launches * facts.launch_s + tasks * 0.2e-6 / threads;
