@@ -181,9 +181,8 @@ double gemm_seconds(const GemmProblem& problem, const GemmShape& shape, const Fe
     launches += at == PackAt::launch || image;
     if (image) core_s += feed.image_elements * 0.3e-9;
   }
-  // Most of the bytes are read only, which is half again as fast as copying.
-  const double memory_s = bytes / (1.5 * facts.bytes_per_s);
-  return std::max(core_s * balance / threads, memory_s) + launches * facts.launch_s + tasks * 0.2e-6 / threads;
+  return std::max(core_s * balance / threads, bytes / facts.bytes_per_s) + launches * facts.launch_s +
+         tasks * 0.2e-6 / threads;
 }
 
 std::vector<Schedule> gemm_space(const graph::Graph& graph, const Piece& piece, const Facts& facts) {
