@@ -57,6 +57,7 @@ std::string verdict_text(const judge::Verdict& verdict) {
 }  // namespace
 
 int run_verify(const CommonOptions& common, const VerifyOptions& options) {
+  target::check_compiler().value_or_throw();
   Subject subject = subject_of(common, options);
   const auto target = open_target("cpu", 0);
   bench::PythonOracle oracle(

@@ -1,8 +1,10 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <functional>
 #include <new>
+#include <string_view>
 
 #include "app/options.h"
 #include "app/output.h"
@@ -77,9 +79,12 @@ void apply_log_level(const CommonOptions& common) {
   if (common.verbose > 1) set_log_level(LogLevel::debug);
 }
 
-int report_parse_error(const CLI::App& app, const CLI::ParseError& error) {
+/// `json`: the flag as it stands on the command line, which may have been refused before it was read.
+int report_parse_error(const CLI::App& app, const CLI::ParseError& error, bool json) {
   if (error.get_exit_code() == 0) return app.exit(error);  // --help, --version
-  std::fprintf(stderr, "error: %s\nhint: run `kernelwright --help`, or `kernelwright VERB --help`\n", error.what());
+  CommonOptions common;
+  common.json = json;
+  report_failure(common, {"arguments", error.what(), "run `kernelwright --help`, or `kernelwright VERB --help`"});
   return kCouldNotRun;
 }
 
@@ -89,7 +94,7 @@ int guarded(const CommonOptions& common, const std::function<int()>& body) {
     return interrupted() ? kInterrupted : code;
   } catch (const UserError& error) {
     if (interrupted()) {
-      report_failure(common, {"interrupted", "interrupted", "`kernelwright resume` goes on from here"});
+      report_failure(common, {"interrupted", "interrupted", "a stopped `optimize` goes on with `kernelwright resume`"});
       return kInterrupted;
     }
     report_failure(common, error.failure);
@@ -137,7 +142,7 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return report_parse_error(app, error);
+    return report_parse_error(app, error, std::count(argv, argv + argc, std::string_view("--json")) > 0);
   }
   apply_log_level(common);
   install_interrupt_handler();

@@ -14,6 +14,7 @@
 #include "bench/bench.h"
 #include "bench/oracle.h"
 #include "graph/analysis.h"
+#include "module/export.h"
 #include "package/pack.h"
 #include "swarm/swarm.h"
 #include "target/cpu/cpu_target.h"
@@ -27,7 +28,7 @@ using nlohmann::json;
 /// Shares of the wall clock, after the export: what is left goes to the baselines.
 constexpr double kSearchShare = 0.25, kJudgeShare = 0.30;
 
-json options_json(const OptimizeOptions& o) {
+json options_json(const OptimizeOptions& o, uint64_t seed) {
   return {{"source", std::filesystem::absolute(o.source).string()},
           {"target", o.target},
           {"out", o.out},
@@ -36,12 +37,15 @@ json options_json(const OptimizeOptions& o) {
           {"time_s", o.time_s},
           {"threads", o.threads},
           {"exact_specials", o.exact_specials},
-          {"no_bench", o.no_bench}};
+          {"no_bench", o.no_bench},
+          {"seed", seed}};
 }
 
-OptimizeOptions options_from(const store::RunRow& row) {
+/// The options of a stopped run; `common` takes its seed where none is given. throws UserError
+OptimizeOptions options_from(const store::RunRow& row, CommonOptions& common) {
   const json o = json::parse(row.options_json, nullptr, false);
-  if (o.is_discarded()) throw UserError({"store.corrupt", "the stored run cannot be read", "run `optimize` again"});
+  if (!o.is_object()) throw UserError({"store.corrupt", "the stored run cannot be read", "run `optimize` again"});
+  if (common.seed == 0) common.seed = o.value("seed", uint64_t{0});
   return {.source = o.value("source", ""),
           .target = o.value("target", "cpu"),
           .out = o.value("out", ""),
@@ -61,26 +65,47 @@ class OptimizeRun {
       : common_(common), options_(options), out_(common), started_(Clock::now()) {}
 
   int run() {
-    import();
+    if (!options_.out.empty()) package::check_writable(options_.out).value_or_throw();
+    module::check_source(options_.source).value_or_throw();
+    target::check_compiler().value_or_throw();
     target_ = open_target(options_.target, options_.threads);
+    store_ = open_store();
     begin_record();
+    try {
+      return recorded();
+    } catch (const UserError& error) {
+      // An interrupted run stays as it is, so that `resume` finds it.
+      if (!interrupted()) (void)store_->finish_run(run_, "failed", json{{"id", error.failure.id}}.dump());
+      throw;
+    }
+  }
+
+ private:
+  int recorded() {
+    import();
     find_kernels();
+    stop_if_interrupted();
     if (swarm_.best) {
       add_variants();
       compare();
+      stop_if_interrupted();
       decide();
       pack(options_.out);
     }
     return finish();
   }
 
- private:
+  /// Work that was cut short looks like a failure: it must not be taken for a result.
+  static void stop_if_interrupted() {
+    if (interrupted()) throw UserError({"interrupted", "interrupted", "`kernelwright resume` goes on from here"});
+  }
+
   double elapsed_s() const { return std::chrono::duration<double>(Clock::now() - started_).count(); }
   double left_s() const { return std::max(1.0, options_.time_s - elapsed_s()); }
 
   void say(const std::string& what) {
     out_.progress(fmt::format("[{:3.0f} s of {:.0f}] {}", elapsed_s(), options_.time_s, what), true);
-    if (interrupted()) throw UserError({"interrupted", "interrupted", "`kernelwright resume` goes on from here"});
+    stop_if_interrupted();
   }
 
   void import() {
@@ -92,18 +117,17 @@ class OptimizeRun {
     package::check_writable(options_.out).value_or_throw();
   }
 
-  /// The source may be relative: a resumed run starts elsewhere.
+  /// Before the export, which may take long and may be interrupted.
   void begin_record() {
-    store_ = open_store();
     if (!options_.resume.empty()) {
       run_ = options_.resume;
       return;
     }
     run_ = store_
-               ->start_run({.problem = problem().name,
+               ->start_run({.problem = std::filesystem::path(options_.source).stem().string(),
                             .source = options_.source,
                             .target = options_.target,
-                            .options_json = options_json(options_).dump()})
+                            .options_json = options_json(options_, common_.seed).dump()})
                .value_or_throw();
   }
 
@@ -249,7 +273,11 @@ int run_optimize(const CommonOptions& common, const OptimizeOptions& options) {
 int run_resume(const CommonOptions& common) {
   const auto runs = open_store()->runs(100).value_or_throw();
   for (const store::RunRow& row : runs)
-    if (row.state == "running") return run_optimize(common, options_from(row));
+    if (row.state == "running") {
+      CommonOptions resumed = common;
+      const OptimizeOptions options = options_from(row, resumed);
+      return run_optimize(resumed, options);
+    }
   throw UserError(
       {"resume.nothing", "no stopped run is stored in this folder", "run `kernelwright optimize` here first"});
 }

@@ -22,11 +22,11 @@ struct OptimizeOptions {
   std::string out;
   std::string mode = "auto";  // train | eval | auto
   std::string accuracy = "framework";
-  double time_s = 75;     // wall clock for the whole run
-  int threads = 0;        // 0: usable cores
+  double time_s = 75;           // wall clock for the whole run
+  int threads = 0;              // 0: usable cores
   bool exact_specials = false;  // no rewrites that need finite inputs
-  bool no_bench = false;  // skip the baselines; timing is then null
-  std::string resume;     // id of the run to go on with
+  bool no_bench = false;        // skip the baselines; timing is then null
+  std::string resume;           // id of the run to go on with
 };
 
 struct InspectOptions {

@@ -230,7 +230,8 @@ void read_assumes(const Json& json, Plan& plan) {
 }
 
 Plan plan_of(const Json& json) {
-  only_keys(json, "the plan", {"format", "target", "isa", "symbols", "guards", "assumes", "buffers", "prepare", "steps"});
+  only_keys(json, "the plan",
+            {"format", "target", "isa", "symbols", "guards", "assumes", "buffers", "prepare", "steps"});
   if (text_of(need(json, "the plan", "format"), "format") != plan_format) {
     fail("format", "is not `" + std::string(plan_format) + "`");
   }

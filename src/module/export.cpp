@@ -4,8 +4,10 @@
 
 #include <cstdlib>
 
+#include "base/file.h"
 #include "base/process.h"
 #include "module/json_cursor.h"
+#include "module/pt2.h"
 
 #ifdef __APPLE__
 #include <mach-o/dyld.h>
@@ -75,7 +77,28 @@ Status read_reply(const ProcessReply& reply, const fs::path& python, double time
                  "run `python -m kernelwright.export` on it to see all"};
 }
 
+/// `FILE.py:factory` without its factory.
+fs::path file_of(const std::string& source) {
+  const size_t colon = source.rfind(':');
+  const bool factory = colon != source.npos && source.substr(0, colon).ends_with(".py");
+  return factory ? source.substr(0, colon) : source;
+}
+
+/// Failures of our reader that torch may still mend: older schemas, and forms that its decomposition removes.
+bool torch_may_read(const std::string& id) { return id == "pt2.schema" || id == "pt2.higher_order"; }
+
 }  // namespace
+
+Status check_source(const std::string& source) {
+  const fs::path path = file_of(source), extension = path.extension();
+  if (auto file = MappedFile::open(path); !file) return file.failure();
+  if (extension == ".py") return ok_status();
+  if (extension != ".pt2")
+    return Failure{"export.kind", fmt::format("`{}` is neither a .py file nor a .pt2 archive", path.string()),
+                   "give FILE.py, FILE.py:factory or model.pt2"};
+  const auto loaded = load_pt2(path);
+  return loaded || torch_may_read(loaded.failure().id) ? ok_status() : Status(loaded.failure());
+}
 
 fs::path find_python() {
   if (const std::string named = environment("KERNELWRIGHT_PYTHON"); !named.empty()) return named;
@@ -89,6 +112,7 @@ fs::path python_package_folder() {
 }
 
 Result<fs::path> run_export(const std::string& source, const fs::path& folder, const ExportOptions& options) {
+  if (Status usable = check_source(source); !usable) return usable.failure();
   const fs::path python = options.python.empty() ? find_python() : options.python;
   std::vector<std::string> argv = {python.string(),
                                    "-m",

@@ -21,9 +21,15 @@ std::filesystem::path find_python();
 /// The folder to put on PYTHONPATH so that `python -m kernelwright.export` works; empty when it is installed.
 std::filesystem::path python_package_folder();
 
+/// What can be told of `source` before Python starts: that its file is there, may be read and is of a known kind, and
+/// that a .pt2 is neither damaged nor hostile, so that no other reader ever opens such a one.
+/// fails: file.missing, file.unreadable, export.kind, and pt2.* as load_pt2
+Status check_source(const std::string& source);
+
 /// Exports `source` (FILE.py, FILE.py:factory or model.pt2) through Python into `folder`, which then holds model.pt2,
 /// problem.json and draws/. Returns `folder`.
-/// fails: export.* and pt2.* as the Python side reports them, export.python (no interpreter, or no torch in it),
+/// fails: as check_source; export.* and pt2.* as the Python side reports them, export.python (no interpreter, or no
+/// torch in it),
 ///        export.timeout, export.interrupted
 Result<std::filesystem::path> run_export(const std::string& source, const std::filesystem::path& folder,
                                          const ExportOptions& options = {});

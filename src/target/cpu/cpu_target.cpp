@@ -61,6 +61,11 @@ std::string compiler_version() {
   return found ? found->version : "";
 }
 
+Status check_compiler() {
+  const auto found = find_toolchain({});
+  return found ? ok_status() : Status(found.failure());
+}
+
 std::string best_isa() { return std::string(runtime::best_isa()); }
 
 std::vector<std::string> narrower_isas(const std::string& isa) {

@@ -22,6 +22,8 @@ Result<std::unique_ptr<Target>> open_cpu_target(const CpuOptions& options = {});
 
 /// First line of the C++ compiler's --version; "" when there is none.
 std::string compiler_version();
+/// fails: compile.missing
+Status check_compiler();
 /// "avx512", "avx2", "neon" or "scalar".
 std::string best_isa();
 /// Instruction sets that a package also carries besides `isa`: those that run on lesser machines of the same kind.
