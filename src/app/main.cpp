@@ -121,7 +121,7 @@ int run(int argc, char** argv) {
   app.fallthrough();
   add_common(app, common);
   std::function<int()> body;
-  const auto verb = [&](const char* name, const char* text, std::function<int()> run_verb) {
+  const auto verb = [&](const char* name, const char* text, const std::function<int()>& run_verb) {
     CLI::App* sub = app.add_subcommand(name, text);
     sub->callback([&body, run_verb] { body = run_verb; });
     return sub;

@@ -109,7 +109,7 @@ class PythonOracle::Child {
     char* reply = nullptr;
     size_t capacity = 0;
     const ssize_t length = getline(&reply, &capacity, from_);
-    const std::string answer = length > 0 ? std::string(reply, static_cast<size_t>(length)) : "";
+    std::string answer = length > 0 ? std::string(reply, static_cast<size_t>(length)) : "";
     std::free(reply);
     return answer;
   }

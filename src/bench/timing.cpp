@@ -14,7 +14,7 @@ constexpr double claim = 0.02;       // a difference below 2% is no difference
 constexpr double wide_share = 0.10;  // an interval wider than a tenth of its median decides nothing
 
 double quantile(std::vector<double>& values, double share) {
-  const auto at = static_cast<std::ptrdiff_t>(share * static_cast<double>(values.size() - 1) + 0.5);
+  const auto at = static_cast<std::ptrdiff_t>(std::lround(share * static_cast<double>(values.size() - 1)));
   std::nth_element(values.begin(), values.begin() + at, values.end());
   return values[static_cast<size_t>(at)];
 }

@@ -53,7 +53,8 @@ Failure Database::failure() const {
   const std::string words = handle_ ? sqlite3_errmsg(handle_) : "out of memory";
   for (const ErrorRow& row : error_rows)
     if (row.code == code) return {row.id, "the store " + path_.string() + " cannot be used: " + words, row.hint};
-  return {"store.query", "the store " + path_.string() + " refused a statement: " + words, ""};
+  return {"store.query", "the store " + path_.string() + " refused a statement: " + words,
+          "move it away: a new store is then made, and earlier results are forgotten"};
 }
 
 Statement::Statement(Database& database, const char* sql) : database_(database) {

@@ -1,5 +1,7 @@
 #include "swarm/swarm.h"
 
+#include <algorithm>
+#include <chrono>
 #include <map>
 
 #include "base/process.h"
@@ -17,6 +19,10 @@ store::AttemptState state_of(judge::Outcome outcome) {
       return store::AttemptState::inconclusive;
   }
   throw BugError("unknown outcome");
+}
+
+double seconds_since(std::chrono::steady_clock::time_point begun) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
 }
 
 std::map<std::string, std::string> rejected_before(store::Store& store, const std::string& run) {
@@ -50,10 +56,13 @@ Result<SwarmResult> run_swarm(const graph::Problem& problem, const std::vector<a
                               target::Target& target, store::Store& store, const SwarmOptions& options) {
   SwarmResult result;
   author::Brief brief{.problem = &problem, .facts = target.facts(), .time_left_s = options.author_s};
+  SwarmOptions judging = options;  // the judge also gets what the authors leave of their time
   auto known = rejected_before(store, options.run);
   for (author::Author* author : authors) {
     if (options.progress) options.progress(author->name() + " writes kernels");
+    const auto begun = std::chrono::steady_clock::now();
     const auto answer = author->answer(brief);
+    judging.judge_s += std::max(0.0, options.author_s - seconds_since(begun));
     if (!answer.ok()) {
       result.failures.push_back({"", author->name() + ": " + answer.failure().message});
       continue;
@@ -67,7 +76,7 @@ Result<SwarmResult> run_swarm(const graph::Problem& problem, const std::vector<a
       }
       ++result.attempts;
       if (options.progress) options.progress("judging a candidate of " + author->name());
-      auto verdict = judge_attempt(problem, candidate, target, store, options);
+      auto verdict = judge_attempt(problem, candidate, target, store, judging);
       if (!verdict.ok()) return verdict.failure();
       result.verdict = std::move(*verdict);
       if (result.verdict.outcome == judge::Outcome::verified) {
