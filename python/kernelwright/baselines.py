@@ -105,7 +105,9 @@ def _from_folder(folder: str, described: dict[str, Any]) -> tuple[torch.nn.Modul
         path = os.path.join(folder, "draws", os.path.basename(name))
         leaves.append(read_tensor({"file": path, "dtype": row["dtype"], "shape": row["shape"]}))
     args, kwargs = pytree.tree_unflatten(leaves, pytree.treespec_loads(described["in_spec"]))
-    return program.module(), (tuple(args), kwargs)
+    module = program.module()
+    module.training = described.get("mode") == "train"  # an exported module says True whatever it was exported as
+    return module, (tuple(args), kwargs)
 
 
 def _fresh(inputs: Inputs, generator: torch.Generator) -> Inputs:
