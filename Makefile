@@ -44,4 +44,4 @@ fuzz: setup-dev ## a short run of the fuzzers over archives and Plans
 	@scripts/fuzz.sh
 
 clean: ## remove the build, keep .venv and the store
-	@rm -rf $(BUILD) $(BUILD).log
+	@rm -rf $(BUILD) $(BUILD).log build-fuzz

@@ -51,7 +51,8 @@ GemmLowering::Side GemmLowering::side(bool rows) {
   if (s.packer->way() == PackWay::across)
     out_.text += transpose_text(name + "turn", s.width, shape_.micro.lanes, problem_.dtype);
   if (s.at == PackAt::task && s.packer->way() != PackWay::along)
-    if (auto found = WindowSide::find(task_.graph, task_.piece, problem_, rows)) s.windows = std::make_unique<WindowSide>(*found);
+    if (auto found = WindowSide::find(task_.graph, task_.piece, problem_, rows))
+      s.windows = std::make_unique<WindowSide>(*found);
   s.image = name + "image";
   s.gather = name + "gather";
   return s;
