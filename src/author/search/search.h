@@ -12,7 +12,7 @@
 namespace kw::author {
 
 struct SearchOptions {
-  int rounds = 6;                                    // schedules tried for each piece, at most
+  int rounds = 20;                                   // schedules tried for each piece, at most
   bool assume_finite = true;                         // rewrites that need finite values are allowed, and declared
   std::function<void(const std::string&)> progress;  // may be empty
 };
