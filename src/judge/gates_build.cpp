@@ -26,6 +26,7 @@ Finding gate_plan(Trial& trial) {
   Result<kernel::BoundPlan> bound = kernel::bind_plan(trial.plan, trial.signature);
   if (!bound) return rejected(words(bound.failure()));
   trial.bound = std::move(*bound);
+  kernel::resolve_dtypes(trial.plan, trial.bound);
   return passed("the Plan is well formed and covers every output and state");
 }
 

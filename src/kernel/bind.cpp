@@ -321,4 +321,12 @@ Result<BoundPlan> bind_plan(const Plan& plan, const Signature& signature, const 
   }
 }
 
+void resolve_dtypes(Plan& plan, const BoundPlan& bound) {
+  check(plan.buffers.size() == bound.buffers.size(), "a bound Plan keeps its buffers' order");
+  for (size_t i = 0; i < plan.buffers.size(); ++i) {
+    plan.buffers[i].dtype = bound.buffers[i].dtype;
+    plan.buffers[i].dtype_given = true;
+  }
+}
+
 }  // namespace kw::kernel

@@ -127,4 +127,7 @@ struct BoundPlan {
 /// plan.dtype, plan.shape, plan.arity (one kernel, two signatures), plan.limit, plan.unwritten
 Result<BoundPlan> bind_plan(const Plan& plan, const Signature& signature, const Limits& limits = {});
 
+/// Fills in the dtypes that the Plan left to the module: entries are generated from them.
+void resolve_dtypes(Plan& plan, const BoundPlan& bound);
+
 }  // namespace kw::kernel

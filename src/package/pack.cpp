@@ -187,6 +187,7 @@ Status Packer::add_variant(size_t number) {
   if (!plan) return plan.failure();
   auto bound = kernel::bind_plan(*plan, signature_);
   if (!bound) return bound.failure();
+  kernel::resolve_dtypes(*plan, *bound);
   auto compiled = request_.target->compile(candidate.source, *plan);
   if (!compiled) return compiled.failure();
   auto binary = read_file(compiled->binary_path);

@@ -88,6 +88,7 @@ Result<Tuner::Measured> Tuner::measure(const schedule::Choice& choice) {
   if (!plan.ok()) return plan.failure();
   auto bound = kernel::bind_plan(*plan, kernel::signature_of(setup_.graph));
   if (!bound.ok()) return bound.failure();
+  kernel::resolve_dtypes(*plan, *bound);
   auto compiled = target_.compile(candidate->source, *plan);
   if (!compiled.ok()) return compiled.failure();
   auto session = target_.open(*compiled, *bound);

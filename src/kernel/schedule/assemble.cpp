@@ -54,6 +54,7 @@ class Assembly {
       if (!usage.live[i] || (!n.is<graph::InputAttr>() && !n.is<graph::ParamAttr>())) continue;
       Buffer b;
       b.dtype = n.dtype;
+      b.dtype_given = true;
       for (int64_t extent : n.shape) b.shape.emplace_back(extent);
       if (const auto* in = std::get_if<graph::InputAttr>(&n.attr)) {
         b.name = fmt::format("in{}", in->index);
@@ -96,6 +97,7 @@ class Assembly {
       b.role = Role::output;
       b.index = index++;
       b.dtype = graph_[o.node].dtype;
+      b.dtype_given = true;
       for (int64_t extent : graph_[o.node].shape) b.shape.emplace_back(extent);
       if (names_.contains(o.node) || prepared.contains(o.node))
         copies_.push_back({o.node, b.name});
@@ -115,6 +117,7 @@ class Assembly {
       b.role = Role::state;
       b.parameter = o.state_name;
       b.dtype = graph_[o.node].dtype;
+      b.dtype_given = true;
       for (int64_t extent : graph_[o.node].shape) b.shape.emplace_back(extent);
       plan_.buffers.push_back(std::move(b));
     }
