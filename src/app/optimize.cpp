@@ -213,6 +213,8 @@ class OptimizeRun {
 
   void decide() {
     result_.notes = swarm_.best->notes;
+    if (result_.accuracy.framework_rms == 0)
+      result_.notes.push_back("PyTorch's own error could not be measured; the error bound alone decided");
     if (!result_.timing) return;
     const bench::Timing& timing = *result_.timing;
     const bench::Comparison* best = headline(timing);
