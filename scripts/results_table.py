@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes docs/results.md from results/*.json, so that no number in it is typed by hand. --check: fails if it is stale."""
+"""Writes docs/results.md from results/*.json: no number in it is typed by hand. --check: fails if it is stale."""
 
 from __future__ import annotations
 
