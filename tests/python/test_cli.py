@@ -202,7 +202,9 @@ def test_files(files: Path, name: str, fault_id: str, message: str, hint: str) -
         fault_id = json.loads(reply.stdout.splitlines()[-1])["id"]
         assert fault_id in ("pt2.hostile", "pt2.schema")
     refused(reply, fault_id, message, hint)
-    assert set(os.listdir(files)) == before  # nothing is written, no store either
+    # Nothing is written, no store either; only an archive of another schema is handed to torch, as a recorded run.
+    allowed = {".kernelwright"} if fault_id == "pt2.schema" else set()
+    assert set(os.listdir(files)) - before <= allowed
     assert time.monotonic() - begun < 30
 
 

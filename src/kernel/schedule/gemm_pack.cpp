@@ -7,7 +7,6 @@ namespace kw::kernel::schedule {
 
 using tile::Bind;
 using tile::Block;
-using tile::Expr;
 
 namespace {
 

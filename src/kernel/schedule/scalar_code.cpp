@@ -11,7 +11,6 @@ using graph::ScalarOp;
 using graph::ScalarStep;
 using tile::Expr;
 using tile::Op;
-using tile::Type;
 
 struct OperatorRow {
   ScalarOp scalar;
