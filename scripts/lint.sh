@@ -36,5 +36,5 @@ run clang-format formatted
 run "ruff check" .venv/bin/ruff check python tests scripts examples
 run "ruff format" .venv/bin/ruff format --check python tests scripts examples
 run mypy .venv/bin/mypy python/kernelwright
-run clang-tidy tidy
+if [ "${KW_TIDY:-strict}" = report ]; then tidy || echo "lint: clang-tidy has findings (above)"; else run clang-tidy tidy; fi
 [ ${#failed[@]} = 0 ] || exit 1

@@ -33,7 +33,8 @@ Status check_members(const std::string& path, const module::ZipArchive& zip, con
   for (const auto& member : zip.members()) {
     if (member.name == "manifest.json") continue;
     if (!files.contains(member.name)) return damaged(path, fmt::format("{} is not in the manifest", member.name));
-    if (member.deflated || sha256(zip.packed(member)) != files[member.name])
+    const json& hash = files[member.name];
+    if (member.deflated || !hash.is_string() || sha256(zip.packed(member)) != hash.get<std::string>())
       return damaged(path, fmt::format("{} was changed", member.name));
   }
   for (const auto& [name, hash] : files.items())
