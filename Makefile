@@ -28,7 +28,7 @@ demo: build ## optimise an example module and show the table
 	@$(BUILD)/kernelwright optimize $(DEMO) --target cpu -o demo.kw
 
 test: setup-dev build ## everything that this machine can run
-	@cd $(BUILD) && ctest --output-on-failure -j 2
+	@cd $(BUILD) && ctest --output-on-failure -j 2 $(TEST_FLAGS)
 
 bench: setup-dev build ## every example module against every baseline
 	@$(PYTHON) scripts/bench.py --binary $(BUILD)/kernelwright $(BENCH_FLAGS)
