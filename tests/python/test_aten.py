@@ -8,8 +8,6 @@ import aten_harness
 import pytest
 import torch
 
-pytestmark = pytest.mark.skipif(not aten_harness.KW_EVAL.exists(), reason="build/kw_eval is not built")
-
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
 def test_agrees_with_pytorch(dtype: torch.dtype, tmp_path: Path) -> None:
