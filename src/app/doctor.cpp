@@ -6,6 +6,7 @@
 #include "app/output.h"
 #include "app/workspace.h"
 #include "base/process.h"
+#include "base/sandbox.h"
 #include "module/export.h"
 #include "target/cpu/cpu_target.h"
 #include "target/cpu/peaks.h"
@@ -58,7 +59,7 @@ int run_doctor(const CommonOptions& common) {
     rows.push_back({f.name, f.found.empty() ? "missing: " + f.fix : f.found});
     complete = complete && (!f.required || !f.found.empty());
   }
-  for (const std::string& layer : target::sandbox_report()) rows.push_back({"sandbox", layer});
+  for (const std::string& layer : sandbox_report()) rows.push_back({"sandbox", layer});
   rows.push_back({"CPU", fmt::format("{}, {} threads, {}", facts.name, facts.threads, facts.isa)});
   rows.push_back({"caches", fmt::format("L1 {} KB, L2 {} KB a core, L3 {} KB", facts.l1_bytes >> 10,
                                         facts.l2_bytes >> 10, facts.l3_bytes >> 10)});

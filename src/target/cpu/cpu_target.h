@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "target/cpu/sandbox.h"
+#include "base/sandbox.h"
 #include "target/target.h"
 
 namespace kw::target {

@@ -16,9 +16,9 @@
 
 #include "base/file.h"
 #include "base/process.h"
+#include "base/sandbox.h"
 #include "target/cpu/layout.h"
 #include "target/cpu/program_of.h"
-#include "target/cpu/sandbox.h"
 #include "target/cpu/wire.h"
 
 extern char** environ;

@@ -9,9 +9,9 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/process.h"
+#include "base/sandbox.h"
 #include "kernel/emit/prelude.h"
 #include "target/cpu/elf_check.h"
-#include "target/cpu/sandbox.h"
 #include "target/cpu/source_check.h"
 
 namespace kw::target {

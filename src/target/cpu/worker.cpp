@@ -14,7 +14,7 @@
 
 #include "runtime/engine.h"
 #include "target/cpu/layout.h"
-#include "target/cpu/sandbox.h"
+#include "base/sandbox.h"
 #include "target/cpu/wire.h"
 
 #ifdef __linux__

@@ -1,4 +1,4 @@
-#include "target/cpu/sandbox.h"
+#include "base/sandbox.h"
 
 #include <sys/resource.h>
 #include <unistd.h>
@@ -22,7 +22,7 @@
 #include <seccomp.h>
 #endif
 
-namespace kw::target {
+namespace kw {
 namespace {
 
 const char* const system_folders[] = {
@@ -158,4 +158,4 @@ std::vector<std::string> sandbox_report() {
   return lines;
 }
 
-}  // namespace kw::target
+}  // namespace kw

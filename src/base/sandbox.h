@@ -1,10 +1,11 @@
 #pragma once
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 
-namespace kw::target {
+namespace kw {
 
 /// True if bubblewrap is there and may create namespaces on this system (tried once).
 bool bubblewrap_works();
@@ -21,4 +22,4 @@ std::vector<std::string> lock_down(uint64_t address_space_bytes);
 /// Which layers hold on this machine and which are missing, a line each, for `doctor`.
 std::vector<std::string> sandbox_report();
 
-}  // namespace kw::target
+}  // namespace kw
