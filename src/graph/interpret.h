@@ -26,6 +26,7 @@ struct InterpretOptions {
 struct Evaluation {
   std::vector<Reference> outputs;  // one for each Graph::outputs entry, states too
   int64_t straddled = 0;           // elements where bounds met a branch and either side is accepted
+  int64_t overflowing = 0;         // sums whose terms leave the type's range in some order of summation
 };
 
 /// Evaluates the graph in float64 from exact input bits. inputs: as Graph::inputs; params: by name.

@@ -121,6 +121,7 @@ Judged judge_outputs(const graph::Problem& problem, const Case& given, const std
     const graph::Reference& expected = given.expected.outputs[i];
     Rules rules;
     rules.exact = given.exact;
+    rules.overflowing = given.expected.overflowing > 0;
     if (options.accuracy == AccuracyClass::kernelbench) rules.loose = 1e-4;
     if (!given.framework.empty() && positions[i] >= 0) {
       rules.framework = &given.framework[static_cast<size_t>(positions[i])];

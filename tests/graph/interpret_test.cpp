@@ -145,6 +145,27 @@ TEST_CASE("float32 overflow is infinity, and certain where it is far beyond") {
   CHECK(y.bound[1] == 0);
 }
 
+TEST_CASE("a sum that may overflow on the way may be anything, whatever its value") {
+  const std::vector<double> huge = {3e38, 3e38, -3e38, -3e38}, large = {3e37, 3e37, -3e37, -3e37};
+  for (const bool product : {false, true}) {
+    for (const auto& values : {huge, large}) {
+      GraphBuilder g;
+      const NodeId x = g.input(DType::f32, {1, 4}, "x");
+      NodeId y = -1;
+      if (product)
+        y = g.contract(x, {0, 1}, g.full(1, DType::f32, {1, 4}), {2, 1}, {0, 2});
+      else
+        y = g.reduce(ReduceOp::sum, x, {1});
+      g.output(y);
+      const auto evaluation = interpret(g.take(), {tensor({1, 4}, values)}, {});
+      REQUIRE(evaluation.ok());
+      CHECK(evaluation->outputs[0].value[0] == 0);
+      CHECK(std::isinf(evaluation->outputs[0].bound[0]) == (values == huge));
+      CHECK(evaluation->overflowing == (values == huge ? 1 : 0));
+    }
+  }
+}
+
 TEST_CASE("a half tensor's rounding is in its bound") {
   GraphBuilder g;
   const NodeId x = g.input(DType::f32, {1}, "x");

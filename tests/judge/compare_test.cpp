@@ -74,6 +74,20 @@ TEST_CASE("where the bound decides nothing, PyTorch's own error does") {
   CHECK(of(5, inf, nan_value, 5, rules) == Standing::outside);
 }
 
+TEST_CASE("where sums overflow on the way, an infinite bound and nothing else admits anything") {
+  Rules rules;
+  rules.framework_limit = 1e-3;
+  const Tensor framework = floats({5, 5, 5});
+  rules.framework = &framework;
+  const graph::Reference expected = reference({5, 5, 5}, {inf, 1e-6, 7});
+  CHECK(compare(expected, floats({nan_value, 5, 5}), rules).wrong == 1);
+  rules.overflowing = true;
+  CHECK(compare(expected, floats({nan_value, 5, 5}), rules).right());
+  CHECK(compare(expected, floats({nan_value, 5, 5}), rules).undecided == 1);
+  CHECK(compare(expected, floats({5, nan_value, 5}), rules).wrong == 1);
+  CHECK(compare(expected, floats({5, 5, nan_value}), rules).wrong == 1);
+}
+
 TEST_CASE("exact means exact") {
   Rules rules;
   rules.exact = true;

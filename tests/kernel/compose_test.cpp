@@ -155,6 +155,35 @@ TEST_CASE("states are read before they change, and parameters are prepared") {
   CHECK(plan->prepare.size() == 1);
 }
 
+TEST_CASE("states that exchange their values, in a pair and in a ring") {
+  GraphBuilder b;
+  const NodeId x = input(b, {7});
+  std::vector<NodeId> old;
+  for (const char* name : {"a", "b", "c", "d", "e"})
+    old.push_back(b.param(name, ParamKind::buffer, DType::f32, {7}));
+  b.output(b.map2(ScalarOp::add, x, old[1]));
+  b.output(old[0]);
+  b.state("a", old[1]);
+  b.state("b", old[0]);
+  b.state("c", old[3]);
+  b.state("d", old[4]);
+  b.state("e", old[2]);
+  test::check_graph(b.take());
+}
+
+TEST_CASE("one state's old value goes to two others, in another shape too") {
+  GraphBuilder b;
+  const NodeId x = input(b, {4});
+  const NodeId first = b.param("first", ParamKind::buffer, DType::f32, {4});
+  b.param("second", ParamKind::buffer, DType::f32, {4});
+  b.param("third", ParamKind::buffer, DType::f32, {2, 2});
+  b.state("first", x);
+  b.state("second", first);
+  b.state("third", b.reshape(first, {2, 2}));
+  b.output(b.map1(ScalarOp::exp, first));
+  test::check_graph(b.take());
+}
+
 TEST_CASE("a piece alone is a graph of the same work") {
   GraphBuilder b;
   const NodeId x = input(b, {12, 64});

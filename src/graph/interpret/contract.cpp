@@ -1,6 +1,7 @@
 #include <cblas.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 
@@ -157,6 +158,8 @@ struct Target {
   Limits limits;
   bool with_bound;
   bool anything;  // an operand holds an infinite bound: NaN and infinity are then not certain
+  double widest;  // a larger bound belongs to terms that may overflow on the way, whatever their sum is
+  std::atomic<int64_t>& overflowing;
 };
 
 void store_tile(const Product& p, const Target& t, int64_t batch, Range r, Range n, const double* c, auto&& bound_at) {
@@ -168,6 +171,10 @@ void store_tile(const Product& p, const Target& t, int64_t batch, Range r, Range
       double value = c[i * n.count + j];
       if (t.with_bound) {
         double bound = std::isfinite(value) ? bound_at(i * n.count + j) : (t.anything ? INFINITY : 0);
+        if (bound > t.widest && std::fabs(value) <= t.limits.largest) {
+          t.overflowing += std::isfinite(bound) || !t.anything;
+          bound = INFINITY;
+        }
         store(value, bound, t.limits);
         t.out.buffer->bound[at] = bound;
       }
@@ -224,8 +231,9 @@ Result<Value> eval_contract(Context& context, const Node& node, std::span<const 
   const int64_t row_tiles = (rows + tile_rows - 1) / tile_rows;
   const int64_t column_tiles = (columns + tile_columns - 1) / tile_columns;
   const bool anything = context.options.bounds && (holds_infinite_bound(in[0]) || holds_infinite_bound(in[1]));
-  const Target target{*made, limits_of(node.dtype), context.options.bounds, anything};
   const double factor = (2 * std::sqrt(depth) + 8) * context.roundoff(node.dtype);
+  const double widest = is_float(node.dtype) ? factor * largest_sum(node.dtype) : INFINITY;
+  const Target target{*made, limits_of(node.dtype), context.options.bounds, anything, widest, context.overflowing};
   const double tile_flops =
       2 * depth * static_cast<double>(std::min(rows, tile_rows) * std::min(columns, tile_columns));
   const auto grain = static_cast<int64_t>(std::clamp(2e5 / std::max(tile_flops, 1.0), 1.0, 4096.0));

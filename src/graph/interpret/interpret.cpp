@@ -92,7 +92,7 @@ Result<Evaluation> interpret(const Graph& graph, const std::vector<Tensor>& inpu
   check(inputs.size() == graph.inputs.size(), "interpret needs every input");
   auto ledger = std::make_shared<Ledger>();
   ledger->limit_bytes = options.memory_limit_bytes;
-  Context context{options, params, ledger, {}};
+  Context context{options, params, ledger, {}, {}};
   if (peak_bytes(graph, options.bounds) > options.memory_limit_bytes) return out_of_memory(context);
   std::vector<Value> values;
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -113,6 +113,7 @@ Result<Evaluation> interpret(const Graph& graph, const std::vector<Tensor>& inpu
     result = Value{};
   }
   evaluation.straddled = context.straddled;
+  evaluation.overflowing = context.overflowing;
   return evaluation;
 }
 

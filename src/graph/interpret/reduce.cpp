@@ -14,6 +14,7 @@ constexpr double inf = std::numeric_limits<double>::infinity();
 struct Result1 {
   double value = 0;
   double bound = 0;
+  bool overflows = false;  // on the way, in some order of summation
 };
 
 /// One group of `n` elements to reduce.
@@ -22,6 +23,7 @@ struct Group {
   const double* b;  // null when exact or not wanted
   int64_t n;
   double roundoff;
+  double largest;  // beyond which a running sum overflows
 };
 
 double bound_at(const Group& g, int64_t i) { return g.b != nullptr ? g.b[i] : 0; }
@@ -54,7 +56,8 @@ double sum_of(const double* x, int64_t n) {
   return std::isfinite(lost) ? total + lost : total;
 }
 
-/// sum b_i + (2 sqrt(n) + 8) u sum |x_i|; a sum of one term is exact.
+/// sum b_i + (2 sqrt(n) + 8) u sum |x_i|; a sum of one term is exact. Terms that together leave the type's range may
+/// overflow on the way, whatever their sum is.
 Result1 reduce_sum(const Group& g) {
   const double value = sum_of(g.v, g.n);
   if (!std::isfinite(value)) return {value, special_bound(g)};
@@ -65,7 +68,8 @@ Result1 reduce_sum(const Group& g) {
     carried += bound_at(g, i);
   }
   const double factor = g.n > 1 ? (2 * std::sqrt(static_cast<double>(g.n)) + 8) * g.roundoff : 0;
-  return {value, carried + factor * size};
+  const bool overflows = size > g.largest && std::fabs(value) <= g.largest;
+  return {value, overflows ? inf : carried + factor * size, overflows};
 }
 
 /// (p, e) <- (p x, e (|x| + b) + |p| b + u |p x|).
@@ -190,6 +194,7 @@ Result<Value> eval_reduce(Context& context, const Node& node, std::span<const Va
   const int64_t n = in[0].count() / made->count();
   const Reducer reduce = reducers[static_cast<int>(attr.op)];
   const double roundoff = context.roundoff(in[0].dtype);
+  const double largest = is_float(node.dtype) ? largest_sum(node.dtype) : inf;
   const Limits limits = limits_of(node.dtype);
   const bool known = in[0].has_bound();
   parallel_for(made->count(), std::max<int64_t>(1, (1 << 14) / std::max<int64_t>(n, 1)),
@@ -197,11 +202,13 @@ Result<Value> eval_reduce(Context& context, const Node& node, std::span<const Va
                  std::vector<double> v(static_cast<size_t>(n)), b(known ? static_cast<size_t>(n) : 0);
                  for (int64_t i = begin; i < end; ++i) {
                    const Group group{reader.values(i * n, n, v.data()),
-                                     known ? reader.bounds(i * n, n, b.data()) : nullptr, n, roundoff};
+                                     known ? reader.bounds(i * n, n, b.data()) : nullptr, n, roundoff,
+                                     largest};
                    Result1 r = reduce(group);
                    made->buffer->value[static_cast<size_t>(i)] = r.value;
                    if (!with_bound) continue;
                    if (node.dtype == DType::i64 && std::isinf(r.bound)) ++context.straddled;
+                   context.overflowing += r.overflows;
                    store(r.value, r.bound, limits);
                    made->buffer->value[static_cast<size_t>(i)] = r.value;
                    made->buffer->bound[static_cast<size_t>(i)] = r.bound;

@@ -50,6 +50,8 @@ Limits limits_of(DType dtype) {
   }
 }
 
+double largest_sum(DType dtype) { return dtype == DType::f64 ? DBL_MAX : FLT_MAX; }
+
 double Context::roundoff(DType dtype) const {
   if (dtype == DType::f64) return 0x1p-53;
   return is_float(dtype) ? options.roundoff : 0;

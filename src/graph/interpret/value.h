@@ -54,6 +54,8 @@ struct Limits {
   double storage_roundoff = 0;  // of f16 and bf16 tensors; 0 else
 };
 Limits limits_of(DType dtype);
+/// The largest finite value that a running sum may take: f16 and bf16 are summed in f32.
+double largest_sum(DType dtype);
 
 /// What evaluators share.
 struct Context {
@@ -61,6 +63,7 @@ struct Context {
   const std::map<std::string, Tensor>& params;
   std::shared_ptr<Ledger> ledger;
   std::atomic<int64_t> straddled{0};
+  std::atomic<int64_t> overflowing{0};
   double roundoff(DType dtype) const;  // of one operation that computes in this dtype
 };
 

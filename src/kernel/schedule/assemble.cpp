@@ -128,12 +128,37 @@ class Assembly {
     // Outputs that hand back an old state come before its new value.
     std::stable_partition(copies_.begin(), copies_.end(),
                           [](const auto& copy) { return copy.second.starts_with("out"); });
+    const std::map<NodeId, std::string> kept = keep_old_states(values);
+    for (const auto& [node, to] : copies_) {
+      const std::string& from = kept.contains(node) ? kept.at(node) : values.at(node);
+      if (from != to) add_copy(node, from, to);
+    }
+  }
+
+  void add_copy(NodeId node, const std::string& from, const std::string& to) {
+    copied_.insert(graph_[node].dtype);
+    plan_.steps.emplace_back(copy_launch(graph_[node].dtype, from, to, element_count(graph_[node].shape)));
+  }
+
+  /// A state that becomes another state is set aside first: that other may overwrite it (two that swap do).
+  std::map<NodeId, std::string> keep_old_states(const std::map<NodeId, std::string>& values) {
+    std::set<std::string> states;
+    for (const auto& [name, buffer] : state_buffers_) states.insert(buffer);
+    std::map<NodeId, std::string> kept;
     for (const auto& [node, to] : copies_) {
       const std::string& from = values.at(node);
-      if (from == to) continue;
-      copied_.insert(graph_[node].dtype);
-      plan_.steps.emplace_back(copy_launch(graph_[node].dtype, from, to, element_count(graph_[node].shape)));
+      if (from == to || !states.contains(to) || !states.contains(from) || kept.contains(node)) continue;
+      Buffer b;
+      b.name = fmt::format("old_{}", from);
+      b.role = Role::scratch;
+      b.dtype = graph_[node].dtype;
+      b.dtype_given = true;
+      for (int64_t extent : graph_[node].shape) b.shape.emplace_back(extent);
+      add_copy(node, from, b.name);
+      kept[node] = b.name;
+      plan_.buffers.push_back(std::move(b));
     }
+    return kept;
   }
 
   const graph::Graph& graph_;
