@@ -130,15 +130,26 @@ class DropIn(torch.nn.Module):
         """Arguments that are no tensors were fixed at export: another value needs the original."""
         fixed = iter(self._manifest.get("fixed_inputs", []))
         others = [leaf for leaf in leaves if not isinstance(leaf, torch.Tensor)]
-        return all(leaf == next(fixed, leaf) for leaf in others)
+        return all(_same_constant(leaf, next(fixed, leaf)) for leaf in others)
+
+    def _is_fixed_otherwise(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether only the values of arguments that are no tensors differ from the export's."""
+        leaves, spec = pytree.tree_flatten(self._as_exported(args, kwargs))
+        return bool(spec == self._in_spec and not self._fixed_agree(leaves))
 
     def _run_original(self, leaves: list[Any] | tuple[Any, ...] | None, args: Any, kwargs: Any) -> Any:
+        fixed_otherwise = leaves is None and self._is_fixed_otherwise(args, kwargs)
+        if fixed_otherwise and self._original is None:
+            raise PackageError(
+                "an argument that is no tensor has another value than at export, where it was fixed; "
+                "load the package with original=MODULE for every value"
+            )
         if self._engine is not None:
-            self._say_once(self._why_original(leaves))
+            other = "an argument that is no tensor has another value than at export"
+            self._say_once(other if fixed_otherwise else self._why_original(leaves))
         self._calls[1] += 1
         if self._original is not None:
-            with torch.no_grad():
-                return self._original(*args, **kwargs)
+            return self._call_original(self._original, args, kwargs)
         if not self._in_mode():
             mode = self._manifest["mode"]
             raise PackageError(
@@ -146,6 +157,19 @@ class DropIn(torch.nn.Module):
             )
         args, kwargs = self._as_exported(args, kwargs)
         return self._fallback.run(self, self._has_exported_shapes(leaves), args, kwargs)
+
+    def _call_original(self, original: torch.nn.Module, args: Any, kwargs: Any) -> Any:
+        """With the drop-in's own parameters, buffers and mode, so that both ways of a call keep one state."""
+        if original.training != self.training:
+            original.train(self.training)
+        mine = {**dict(self.named_parameters()), **dict(self.named_buffers())}
+        values = dict(mine)
+        with torch.no_grad():
+            results = torch.func.functional_call(original, values, args, kwargs, tie_weights=False)
+            for name, value in values.items():
+                if value is not mine[name]:  # assigned anew, not written in place
+                    mine[name].copy_(value)
+        return results
 
     def _has_exported_shapes(self, leaves: Any) -> bool:
         wanted = [tuple(row["shape"]) for row in self._manifest["inputs"]]
@@ -310,6 +334,11 @@ def _slot(owner: torch.nn.Module, row: dict[str, Any]) -> tuple[dict[str, Any], 
     *path, name = row["name"].split(".")
     part = owner.get_submodule(".".join(path))
     return (part._parameters if row["kind"] == "parameter" else part._buffers), name, row
+
+
+def _same_constant(a: Any, b: Any) -> bool:
+    """2 and 2.0 differ: they may lead to other dtypes."""
+    return type(a) is type(b) and bool(a == b or a != a and b != b)
 
 
 def _plain_arguments(in_spec: Any, manifest: dict[str, Any]) -> int:

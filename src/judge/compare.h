@@ -24,7 +24,7 @@ struct Rules {
   bool exact = false;                 // value for value
   std::optional<double> loose;        // atol = rtol of the field's usual test, in place of the bound
   const Tensor* framework = nullptr;  // PyTorch's own output, or null
-  bool overflowing = false;  // some sum may overflow on the way: an infinite bound then admits anything
+  bool overflowing = false;           // some sum may overflow on the way: an infinite bound then admits anything
   double framework_limit = 0;  // allowed |error| where the bound decides nothing; 0: such elements stay undecided
 };
 

@@ -159,8 +159,7 @@ TEST_CASE("states that exchange their values, in a pair and in a ring") {
   GraphBuilder b;
   const NodeId x = input(b, {7});
   std::vector<NodeId> old;
-  for (const char* name : {"a", "b", "c", "d", "e"})
-    old.push_back(b.param(name, ParamKind::buffer, DType::f32, {7}));
+  for (const char* name : {"a", "b", "c", "d", "e"}) old.push_back(b.param(name, ParamKind::buffer, DType::f32, {7}));
   b.output(b.map2(ScalarOp::add, x, old[1]));
   b.output(old[0]);
   b.state("a", old[1]);

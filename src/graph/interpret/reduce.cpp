@@ -202,8 +202,7 @@ Result<Value> eval_reduce(Context& context, const Node& node, std::span<const Va
                  std::vector<double> v(static_cast<size_t>(n)), b(known ? static_cast<size_t>(n) : 0);
                  for (int64_t i = begin; i < end; ++i) {
                    const Group group{reader.values(i * n, n, v.data()),
-                                     known ? reader.bounds(i * n, n, b.data()) : nullptr, n, roundoff,
-                                     largest};
+                                     known ? reader.bounds(i * n, n, b.data()) : nullptr, n, roundoff, largest};
                    Result1 r = reduce(group);
                    made->buffer->value[static_cast<size_t>(i)] = r.value;
                    if (!with_bound) continue;
