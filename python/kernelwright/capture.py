@@ -10,6 +10,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from kernelwright.faults import Fault, first_line, raised, user_line
+from kernelwright.recurrences import quick_recurrences
 from kernelwright.source import Inputs, Source
 
 SUPPORTED_DTYPES = (
@@ -20,7 +21,7 @@ SUPPORTED_DTYPES = (
 
 def capture(source: Source) -> torch.export.ExportedProgram:
     """Exports under no_grad and runs the functionalising decomposition. Raises Fault."""
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), quick_recurrences():
         warnings.simplefilter("ignore")
         program = source.program or _export(source)
         program = _functionalise(program, source)
