@@ -1,22 +1,16 @@
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "app/output.h"
 #include "app/workspace.h"
 #include "author/search/search.h"
-#include "base/process.h"
 #include "graph/analysis.h"
-#include "graph/load_problem.h"
 #include "graph/rewrite/rewrite.h"
-#include "module/export.h"
 
 namespace kw::app {
 namespace {
 
-namespace fs = std::filesystem;
 namespace schedule = kernel::schedule;
 using nlohmann::json;
 
@@ -96,74 +90,10 @@ std::string inspection_text(const graph::Problem& problem, const json& report) {
   return text + table_text(rows);
 }
 
-// --- suites ---
-
-struct SuiteCount {
-  int understood = 0, total = 0;
-  std::map<std::string, std::vector<std::string>> refused;  // reason -> problems
-};
-
-/// "" when understood, else the reason.
-std::string reason_of(const fs::path& folder) {
-  if (fs::exists(folder / "error.json")) {
-    const auto content = read_file(folder / "error.json");
-    const json error = json::parse(content.ok() ? *content : "{}", nullptr, false);
-    return error.is_object() ? error.value("message", "export failed") : "export failed";
-  }
-  const auto problem = graph::load_bare_problem(folder / "model.pt2", graph::Mode::train);
-  return problem.ok() ? "" : problem.failure().message;
-}
-
-void count_suite(const fs::path& folder, SuiteCount& count, const Output& out) {
-  std::vector<fs::path> problems;
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.is_directory()) problems.push_back(entry.path());
-  std::sort(problems.begin(), problems.end());
-  for (const fs::path& problem : problems) {
-    const std::string name = problem.filename().string(), reason = reason_of(problem);
-    ++count.total;
-    if (reason.empty())
-      ++count.understood;
-    else
-      count.refused[reason].push_back(name);
-    out.object({{"type", "problem"}, {"problem", name}, {"understood", reason.empty()}, {"reason", reason}});
-  }
-}
-
-int inspect_suite(const CommonOptions& common, const InspectOptions& options) {
-  Output out(common);
-  TempDir folder("kernelwright-suite");
-  out.progress("exporting the suite", true);
-  const auto reply = run_process(
-      {module::find_python().string(), "-m", "kernelwright.suite", options.source, "--out", folder.path().string()},
-      {.timeout_s = 3600,
-       .env = {{"PYTHONPATH", module::python_package_folder().string()}},
-       .on_stderr_line = [&](std::string_view line) { out.progress(line); }});
-  if (!reply.ok()) throw UserError(reply.failure());
-  if (reply->exit_code != 0)
-    throw UserError({"suite.export", "the suite `" + options.source + "` could not be exported",
-                     "give the path of a checkout that holds KernelBench/level1 to level3"});
-  SuiteCount count;
-  count_suite(folder.path(), count, out);
-  out.clear_progress();
-  json refused = json::object();
-  for (const auto& [reason, problems] : count.refused) refused[reason] = problems;
-  out.object({{"type", "result"},
-              {"schema_version", 1},
-              {"suite", options.suite},
-              {"understood", count.understood},
-              {"total", count.total},
-              {"refused", refused}});
-  out.text(fmt::format("{} of {} problems understood", count.understood, count.total));
-  for (const auto& [reason, problems] : count.refused)
-    out.text(fmt::format("  {}: {}", fmt::join(problems, ", "), reason));
-  return 0;
-}
-
 }  // namespace
 
 int run_inspect(const CommonOptions& common, const InspectOptions& options) {
-  if (!options.suite.empty()) return inspect_suite(common, options);
+  if (!options.suite.empty()) return run_inspect_suite(common, options);
   const Imported imported = import_source(options.source, options.mode, common);
   const auto target = open_target("cpu", 0);
   const json report = inspection(imported.problem, target->facts());

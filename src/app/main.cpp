@@ -154,5 +154,6 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   if (argc > 1 && std::strcmp(argv[1], "--kw-worker") == 0) return kw::target::worker_main(argc, argv);
+  if (argc == 3 && std::strcmp(argv[1], "--kw-import") == 0) return kw::app::import_main(argv[2]);
   return kw::app::run(argc, argv);
 }

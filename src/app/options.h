@@ -59,6 +59,9 @@ struct PackageOptions {
 int run_optimize(const CommonOptions& common, const OptimizeOptions& options);
 int run_resume(const CommonOptions& common);
 int run_inspect(const CommonOptions& common, const InspectOptions& options);
+int run_inspect_suite(const CommonOptions& common, const InspectOptions& options);
+/// A process of its own for one archive of a suite: imports it and prints what was understood as one JSON object.
+int import_main(const char* pt2);
 int run_verify(const CommonOptions& common, const VerifyOptions& options);
 int run_bench_verb(const CommonOptions& common, const BenchOptions& options);
 int run_package(const CommonOptions& common, const PackageOptions& options);

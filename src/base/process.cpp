@@ -12,6 +12,10 @@
 #include <chrono>
 #include <cstring>
 
+#ifdef __APPLE__
+#include <mach-o/dyld.h>
+#endif
+
 extern char** environ;
 
 namespace kw {
@@ -84,12 +88,18 @@ pid_t spawn(const std::vector<std::string>& argv, const ProcessOptions& options,
   return error == 0 ? pid : -1;
 }
 
-void emit_lines(std::string& pending, std::string_view more, const ProcessOptions& options) {
-  if (!options.on_stderr_line) return;
-  pending.append(more);
-  for (size_t end; (end = pending.find('\n')) != std::string::npos; pending.erase(0, end + 1))
-    options.on_stderr_line(std::string_view(pending).substr(0, end));
-}
+/// Gives whole lines to a listener and keeps what is begun.
+struct Lines {
+  const std::function<void(std::string_view)>& listener;
+  std::string pending;
+
+  void add(std::string_view more) {
+    if (!listener) return;
+    pending.append(more);
+    for (size_t end; (end = pending.find('\n')) != std::string::npos; pending.erase(0, end + 1))
+      listener(std::string_view(pending).substr(0, end));
+  }
+};
 
 /// Reads what is there; closes the end on end-of-file.
 std::string_view drain(int& fd, std::string& into, size_t limit, bool& cut, char* block, size_t block_bytes) {
@@ -120,7 +130,7 @@ bool pump(ProcessReply& reply, const ProcessOptions& options, Pipe& in, Pipe& ou
   ::fcntl(in.write_end, F_SETFL, O_NONBLOCK);
   size_t sent = 0;
   if (options.stdin_text.empty()) in.close_write();
-  std::string pending;
+  Lines out_lines{options.on_stdout_line, {}}, err_lines{options.on_stderr_line, {}};
   char block[1 << 16];
   while (out.read_end >= 0 || err.read_end >= 0) {
     const double left_s = std::chrono::duration<double>(deadline - Clock::now()).count();
@@ -128,12 +138,11 @@ bool pump(ProcessReply& reply, const ProcessOptions& options, Pipe& in, Pipe& ou
     pollfd polled[3] = {{out.read_end, POLLIN, 0}, {err.read_end, POLLIN, 0}, {in.write_end, POLLOUT, 0}};
     const int wait_ms = static_cast<int>(std::min(left_s, 0.2) * 1000) + 1;
     if (::poll(polled, 3, wait_ms) <= 0) continue;
-    if (polled[0].revents)
-      drain(out.read_end, reply.out, options.output_limit_bytes, reply.output_cut, block, sizeof block);
-    if (polled[1].revents)
-      emit_lines(pending,
-                 drain(err.read_end, reply.err, options.output_limit_bytes, reply.output_cut, block, sizeof block),
-                 options);
+    const auto read = [&](int& fd, std::string& into) {
+      return drain(fd, into, options.output_limit_bytes, reply.output_cut, block, sizeof block);
+    };
+    if (polled[0].revents) out_lines.add(read(out.read_end, reply.out));
+    if (polled[1].revents) err_lines.add(read(err.read_end, reply.err));
     if (in.write_end >= 0 && polled[2].revents) feed(in, options.stdin_text, sent);
   }
   return true;
@@ -174,6 +183,18 @@ Result<ProcessReply> run_process(const std::vector<std::string>& argv, const Pro
   const bool finished = pump(reply, options, in, out, err);
   reap(pid, finished, 2.0, reply);
   return reply;
+}
+
+std::filesystem::path own_executable() {
+#ifdef __APPLE__
+  char name[4096];
+  uint32_t size = sizeof name;
+  const std::filesystem::path link = _NSGetExecutablePath(name, &size) == 0 ? name : "";
+#else
+  const std::filesystem::path link = "/proc/self/exe";
+#endif
+  std::error_code ignored;
+  return std::filesystem::canonical(link, ignored);
 }
 
 bool interrupted() { return interrupt_count.load() > 0; }

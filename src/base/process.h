@@ -1,4 +1,5 @@
 #pragma once
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <utility>
@@ -15,6 +16,7 @@ struct ProcessOptions {
   std::string working_directory;
   size_t output_limit_bytes = 8u << 20;                       // more is cut and `output_cut` set
   std::function<void(std::string_view line)> on_stderr_line;  // may be empty
+  std::function<void(std::string_view line)> on_stdout_line;  // may be empty; called as lines come
 };
 
 struct ProcessReply {
@@ -27,6 +29,9 @@ struct ProcessReply {
 
 /// Runs argv[0] (looked up on PATH) to its end. Fails only when it cannot start.
 Result<ProcessReply> run_process(const std::vector<std::string>& argv, const ProcessOptions& options = {});
+
+/// The program that runs, links resolved; empty where the system does not tell.
+std::filesystem::path own_executable();
 
 /// Set by SIGINT/SIGTERM; long work polls it and stops at the next safe point.
 bool interrupted();

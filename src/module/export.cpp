@@ -9,10 +9,6 @@
 #include "module/json_cursor.h"
 #include "module/pt2.h"
 
-#ifdef __APPLE__
-#include <mach-o/dyld.h>
-#endif
-
 namespace kw::module {
 namespace fs = std::filesystem;
 namespace {
@@ -20,18 +16,6 @@ namespace {
 std::string environment(const char* name) {
   const char* value = std::getenv(name);
   return value ? value : "";
-}
-
-fs::path own_executable() {
-#ifdef __APPLE__
-  char name[4096];
-  uint32_t size = sizeof name;
-  const fs::path link = _NSGetExecutablePath(name, &size) == 0 ? name : "";
-#else
-  const fs::path link = "/proc/self/exe";
-#endif
-  std::error_code ignored;
-  return fs::canonical(link, ignored);
 }
 
 /// The first of the program's folder and its parents that holds `wanted`; empty if none does.
