@@ -6,10 +6,11 @@ cd "$(dirname "$0")/.."
 dev=0
 [ "${1:-}" = "--dev" ] && dev=1
 
-apt_packages=(g++ cmake ninja-build ccache libcli11-dev libfmt-dev nlohmann-json3-dev zlib1g-dev libsqlite3-dev
-  doctest-dev libssl-dev libopenblas-dev libseccomp-dev bubblewrap binutils pkg-config python3-venv python3-dev)
+apt_packages=(g++ cmake ninja-build ccache libcli11-dev libfmt-dev nlohmann-json3-dev libtomlplusplus-dev zlib1g-dev
+  libsqlite3-dev libcurl4-openssl-dev doctest-dev libssl-dev libopenblas-dev libseccomp-dev bubblewrap binutils pkg-config
+  python3-venv python3-dev)
 apt_dev_packages=(clang-16 libclang-rt-16-dev clang-format-16 clang-tidy-16)
-brew_packages=(cmake ninja ccache cli11 fmt nlohmann-json sqlite doctest openssl@3 openblas python@3.12)
+brew_packages=(cmake ninja ccache cli11 fmt nlohmann-json tomlplusplus curl sqlite doctest openssl@3 openblas python@3.12)
 
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo > /dev/null; then sudo "$@"; else

@@ -3,6 +3,8 @@
 #include <atomic>
 #include <cstdio>
 
+#include "base/secret.h"
+
 namespace kw {
 namespace {
 std::atomic<LogLevel> current_level{LogLevel::normal};
@@ -14,7 +16,7 @@ LogLevel log_level() { return current_level; }
 
 void log_line(LogLevel level, std::string_view text) {
   if (level > current_level.load()) return;
-  std::fprintf(stderr, "%.*s\n", static_cast<int>(text.size()), text.data());
+  std::fprintf(stderr, "%s\n", redact(text).c_str());
 }
 
 }  // namespace kw

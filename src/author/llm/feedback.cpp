@@ -1,0 +1,80 @@
+#include "author/llm/feedback.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <set>
+#include <vector>
+
+#include "author/llm/prompt.h"
+
+namespace kw::author {
+namespace {
+
+constexpr size_t kQuotedLines = 12;
+constexpr std::string_view kUnit = "candidate.cpp:";
+
+std::vector<std::string_view> lines_of(std::string_view text) {
+  std::vector<std::string_view> lines;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find('\n', at), text.size());
+    lines.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return lines;
+}
+
+/// Line numbers of the candidate that the compiler names, in order of first mention.
+std::vector<size_t> named_lines(std::string_view words) {
+  std::vector<size_t> numbers;
+  std::set<size_t> seen;
+  for (size_t at = 0; (at = words.find(kUnit, at)) != std::string_view::npos; at += kUnit.size()) {
+    const size_t number = std::strtoul(std::string(words.substr(at + kUnit.size(), 9)).c_str(), nullptr, 10);
+    if (number > 0 && seen.insert(number).second) numbers.push_back(number);
+  }
+  return numbers;
+}
+
+std::string quoted_lines(std::string_view words, const std::string& source) {
+  const auto lines = lines_of(source);
+  std::string text;
+  size_t quoted = 0;
+  for (const size_t number : named_lines(words)) {
+    if (number > lines.size() || quoted++ == kQuotedLines) break;
+    text += fmt::format("{:4} | {}\n", number, lines[number - 1].substr(0, 200));
+  }
+  return text.empty() ? "" : "The lines that it names:\n" + text;
+}
+
+std::string witness_text(const judge::Witness& w) {
+  return fmt::format(
+      "For example, with {} inputs, output {} at [{}] should be {:.9g} and is {:.9g}; at most {:.3g} off is "
+      "allowed there.",
+      w.suite, w.output, fmt::join(w.index, ", "), w.expected, w.got, w.bound);
+}
+
+}  // namespace
+
+std::string feedback_of(const judge::Verdict& verdict, const std::string& source) {
+  if (verdict.outcome == judge::Outcome::verified) return "verified.";
+  const bool rejected = verdict.outcome == judge::Outcome::rejected;
+  std::string text = fmt::format("{} at the gate `{}`: {}\n", rejected ? "rejected" : "not accepted (undecided)",
+                                 verdict.gate, verdict.reason);
+  if (verdict.gate == "compile") text += quoted_lines(verdict.reason, source);
+  if (verdict.witness) text += witness_text(*verdict.witness) + "\n";
+  return text;
+}
+
+std::string feedback_of_time(double seconds, double best_s, double roofline_s) {
+  std::string text = fmt::format("verified, {} a call.", time_text(seconds));
+  if (best_s > 0 && best_s < seconds)
+    text += fmt::format(" The best so far takes {}, {:.2f} times less.", time_text(best_s), seconds / best_s);
+  if (roofline_s > 0)
+    text += fmt::format(" The machine's limits would allow {} ({:.0f}% of it is reached).", time_text(roofline_s),
+                        100 * roofline_s / seconds);
+  return text;
+}
+
+}  // namespace kw::author
