@@ -12,9 +12,9 @@ bool goes_on_name(char c) { return starts_name(c) || std::isdigit(static_cast<un
 bool is_digit(char c) { return std::isdigit(static_cast<unsigned char>(c)); }
 
 // Longest first. `>>` and its kin are left in pieces, for template lists close with them.
-constexpr std::array<std::string_view, 21> long_punctuation = {"<<=", "...", "->*", "::", "->", "<<", "<=",
-                                                               ">=",  "==",  "!=",  "&&", "||", "++", "--",
-                                                               "+=",  "-=",  "*=",  "/=", "%=", "|=", "^="};
+constexpr std::array<std::string_view, 21> long_punctuation = {
+    "<<=", "...", "->*", "::", "->", "<<", "<=", ">=", "==", "!=", "&&",
+    "||",  "++",  "--",  "+=", "-=", "*=", "/=", "%=", "|=", "^="};
 
 class Lexer {
  public:
@@ -74,9 +74,11 @@ class Lexer {
       digit = text.find_first_not_of(" \t", digit + 4);
     if (digit == std::string_view::npos || !is_digit(text[digit])) return;
     uint32_t number = 0;
-    while (digit < text.size() && is_digit(text[digit])) number = number * 10 + static_cast<uint32_t>(text[digit++] - '0');
+    while (digit < text.size() && is_digit(text[digit]))
+      number = number * 10 + static_cast<uint32_t>(text[digit++] - '0');
     const size_t open = text.find('"', digit), close = text.rfind('"');
-    if (open != std::string_view::npos && close > open) file_ = index_of(string_value(text.substr(open, close - open + 1)));
+    if (open != std::string_view::npos && close > open)
+      file_ = index_of(string_value(text.substr(open, close - open + 1)));
     line_ = number - 1;  // the newline that ends the marker counts one
   }
 
@@ -106,8 +108,10 @@ class Lexer {
 
   size_t plain_string_end(size_t quote) const {
     for (size_t i = quote + 1; i < source_.size() && source_[i] != '\n'; ++i) {
-      if (source_[i] == '\\') ++i;
-      else if (source_[i] == source_[quote]) return i + 1;
+      if (source_[i] == '\\')
+        ++i;
+      else if (source_[i] == source_[quote])
+        return i + 1;
     }
     return std::string_view::npos;
   }
@@ -149,7 +153,8 @@ class Lexer {
   }
 
   void push(TokenKind kind, size_t size) {
-    lexed_.tokens.push_back({kind, source_.substr(at_, size), source_.substr(gap_start_, at_ - gap_start_), file_, line_});
+    lexed_.tokens.push_back(
+        {kind, source_.substr(at_, size), source_.substr(gap_start_, at_ - gap_start_), file_, line_});
     at_ += size;
     gap_start_ = at_;
     line_is_fresh_ = false;

@@ -1,0 +1,149 @@
+#include "emulator/front/compile.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "emulator/front/diagnostics.h"
+#include "emulator/front/rewrite.h"
+
+namespace kw::emulator {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view cache_format = "1";
+constexpr size_t most_diagnostics = 10;
+
+std::string named(const MetalSource& source) {
+  std::string quoted;
+  for (char c : source.name) quoted += c == '"' || c == '\\' ? std::string("\\") + c : std::string(1, c);
+  return fmt::format("# 1 \"{}\"\n{}\n", quoted, source.text);
+}
+
+Failure compiler_failure(const char* id, const char* what, const CompilerReply& reply, const MetalToolchain& toolchain,
+                         const MetalSource& source) {
+  const auto found = read_diagnostics(reply.err, toolchain.headers.parent_path().string(), most_diagnostics);
+  const std::string words =
+      found.empty() ? reply.err.substr(0, 4000) : show_diagnostics(found, source.text, source.name);
+  return {id, fmt::format("{}:\n{}", what, words), ""};
+}
+
+/// The text behind clang's preprocessor, with line markers. Headers of Metal give their macros alone.
+Result<std::string> preprocess(const MetalToolchain& toolchain, const MetalSource& source) {
+  std::vector<std::string> arguments = {"-E",
+                                        "-x",
+                                        "c++",
+                                        "-std=c++17",
+                                        "-nostdinc",
+                                        "-nostdinc++",
+                                        "-undef",
+                                        "-fdiagnostics-color=never",
+                                        "-fno-caret-diagnostics",
+                                        "-w",
+                                        "-D__METAL__=1",
+                                        "-D__METAL_VERSION__=320",
+                                        "-D__METAL_MACOS__=1",
+                                        "-D__HAVE_BFLOAT__=1",
+                                        "-D__HAVE_SIMDGROUP_MATRIX__=1",
+                                        "-D__METAL_FAST_MATH__=1",
+                                        "-D__METAL_PRECISE_MATH__=0",
+                                        "-D__METAL_MAYBE_FAST_MATH__=0",
+                                        "-isystem",
+                                        toolchain.shadow.string()};
+  std::vector<std::string> visible = {toolchain.shadow.string()};
+  for (const std::string& define : source.defines) arguments.push_back("-D" + define);
+  for (const fs::path& dir : source.include_dirs) {
+    std::error_code error;
+    const fs::path whole = fs::canonical(dir, error);
+    if (error || !fs::is_directory(whole))
+      return Failure{"msl.preprocess", fmt::format("the include folder {} does not exist", dir.string()), ""};
+    arguments.insert(arguments.end(), {"-I", whole.string()});
+    visible.push_back(whole.string());
+  }
+  arguments.push_back("-");
+  auto reply = run_compiler(toolchain, {arguments, visible, {}, named(source), 30});
+  if (!reply) return reply.failure();
+  if (!reply->good)
+    return compiler_failure("msl.preprocess", "the Metal source does not preprocess", *reply, toolchain, source);
+  return std::move(reply->out);
+}
+
+Result<Rewritten> front(const MetalToolchain& toolchain, const MetalSource& source, const RewriteOptions& options) {
+  auto text = preprocess(toolchain, source);
+  if (!text) return text.failure();
+  auto lexed = lex(*text, source.name);
+  if (!lexed) return lexed.failure();
+  const std::vector<Declaration> declarations = outline(*lexed);
+  auto kernels = find_kernels(*lexed, declarations);
+  if (!kernels) return kernels.failure();
+  for (const std::string& name : options.kernels) {
+    bool known = false;
+    for (const Kernel& kernel : *kernels) known = known || kernel.description.name == name;
+    if (!known) return Failure{"msl.kernel", fmt::format("{} has no kernel called \"{}\"", source.name, name), ""};
+  }
+  return rewrite(*lexed, declarations, *kernels, options);
+}
+
+Status build(const MetalToolchain& toolchain, const MetalSource& source, const std::string& text,
+             const CompileOptions& options, const fs::path& binary) {
+  auto header = precompiled_stdlib(toolchain, options.mode);
+  if (!header) return header.failure();
+  const TempDir folder("kw-metal");
+  const fs::path input = folder.path() / "unit.cpp", output = folder.path() / "kernels.so";
+  if (Status s = write_file_atomic(input, text); !s.ok()) return s;
+  std::vector<std::string> arguments = metal_compiler_flags(options.mode);
+  arguments.insert(arguments.end(), {"-shared", "-nostartfiles", "-nodefaultlibs", "-include-pch", header->string(),
+                                     "-x", "c++", input.string(), "-x", "none", "-o", output.string(),
+                                     "-Wl,--build-id=none", "-Wl,-z,now", "-Wl,-z,noexecstack"});
+  arguments.insert(arguments.end(), {"-lm", "-lc", "-lgcc"});
+  auto reply = run_compiler(
+      toolchain,
+      {arguments, {toolchain.headers.parent_path().string()}, {folder.path().string()}, "", options.timeout_s});
+  if (!reply) return reply.failure();
+  if (reply->timed_out)
+    return Failure{"msl.timeout", fmt::format("the compiler took longer than {:.0f} s", options.timeout_s),
+                   "name the kernels that you need, so that only those are compiled"};
+  if (!reply->good)
+    return compiler_failure("msl.compile", "the Metal source does not compile", *reply, toolchain, source);
+  auto content = read_file(output);
+  if (!content) return content.failure();
+  return write_file_atomic(binary, *content);
+}
+
+}  // namespace
+
+Result<Reflection> reflect_metal(const MetalToolchain& toolchain, const MetalSource& source) {
+  auto made = front(toolchain, source, {});
+  if (!made) return made.failure();
+  return std::move(made->reflection);
+}
+
+Result<std::string> rewrite_metal(const MetalToolchain& toolchain, const MetalSource& source,
+                                  const CompileOptions& options) {
+  auto made = front(toolchain, source, {options.kernels});
+  if (!made) return made.failure();
+  return std::move(made->text);
+}
+
+Result<MetalModule> compile_metal(const MetalToolchain& toolchain, const MetalSource& source,
+                                  const CompileOptions& options) {
+  const auto start = std::chrono::steady_clock::now();
+  auto made = front(toolchain, source, {options.kernels});
+  if (!made) return made.failure();
+  std::string identity = fmt::format("{}\n{}\n{}\n", cache_format, toolchain.version, toolchain.headers.string());
+  for (const std::string& flag : metal_compiler_flags(options.mode)) identity += flag + "\n";
+  MetalModule module;
+  module.key = sha256(identity + made->text);
+  module.binary = toolchain.cache_dir / ("metal-" + module.key + ".so");
+  module.reflection = std::move(made->reflection);
+  module.from_cache = fs::exists(module.binary);
+  if (!module.from_cache)
+    if (Status s = build(toolchain, source, made->text, options, module.binary); !s.ok()) return s.failure();
+  module.compile_s = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return module;
+}
+
+}  // namespace kw::emulator

@@ -1,0 +1,46 @@
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "emulator/front/reflection.h"
+#include "emulator/front/toolchain.h"
+
+namespace kw::emulator {
+
+struct MetalSource {
+  std::string text;
+  std::string name = "kernels.metal";               // as messages call it
+  std::vector<std::filesystem::path> include_dirs;  // for #include, the file's own folder among them
+  std::vector<std::string> defines;                 // "NAME" or "NAME=VALUE"
+};
+
+struct CompileOptions {
+  BuildMode mode;
+  std::vector<std::string> kernels;  // host names to compile; empty: all
+  double timeout_s = 120;
+};
+
+/// A shared object for the runtime (see runtime/abi.h) and what is in it.
+struct MetalModule {
+  std::filesystem::path binary;
+  std::string key;  // hash of content, compiler and flags
+  Reflection reflection;
+  double compile_s = 0;
+  bool from_cache = false;
+};
+
+/// What a source offers, without compiling it. fails: msl.preprocess, msl.syntax, msl.kernel
+Result<Reflection> reflect_metal(const MetalToolchain& toolchain, const MetalSource& source);
+
+/// The C++ that a source becomes, for those who want to look. fails: as reflect_metal
+Result<std::string> rewrite_metal(const MetalToolchain& toolchain, const MetalSource& source,
+                                  const CompileOptions& options);
+
+/// Compiles once per content, compiler and flags.
+/// fails: as reflect_metal; msl.compile (the user's lines and clang's words), msl.timeout, emulator.*
+Result<MetalModule> compile_metal(const MetalToolchain& toolchain, const MetalSource& source,
+                                  const CompileOptions& options);
+
+}  // namespace kw::emulator

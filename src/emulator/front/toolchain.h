@@ -1,0 +1,49 @@
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace kw::emulator {
+
+/// How the generated code is built. Each set of flags has its own precompiled metal_stdlib.
+struct BuildMode {
+  bool checked = false;    // call-outs at every load and store
+  bool fast_math = false;  // contraction of a * b + c, as Metal's fast math does
+};
+
+/// clang, and the host metal_stdlib written out for it.
+struct MetalToolchain {
+  std::string compiler;
+  std::string version;
+  std::filesystem::path cache_dir;  // compiled kernels
+  std::filesystem::path headers;    // metal.h and its parts
+  std::filesystem::path shadow;     // <metal_stdlib> and its kin for the preprocessor: macros alone
+};
+
+/// clang++-16 or newer, its headers written below `cache_dir`.
+/// fails: emulator.compiler (none, or too old), emulator.cache
+Result<MetalToolchain> find_metal_toolchain(const std::filesystem::path& cache_dir);
+
+std::vector<std::string> metal_compiler_flags(const BuildMode& mode);
+
+/// The precompiled metal.h for `mode`, made at its first use. fails: emulator.stdlib
+Result<std::filesystem::path> precompiled_stdlib(const MetalToolchain& toolchain, const BuildMode& mode);
+
+/// One call of the compiler, behind the sandbox's walls.
+struct CompilerCall {
+  std::vector<std::string> arguments;
+  std::vector<std::string> visible;   // folders and files to read
+  std::vector<std::string> writable;  // folders to write
+  std::string input;                  // its standard input
+  double timeout_s = 60;
+};
+struct CompilerReply {
+  bool good = false;
+  bool timed_out = false;
+  std::string out, err;
+};
+Result<CompilerReply> run_compiler(const MetalToolchain& toolchain, const CompilerCall& call);
+
+}  // namespace kw::emulator
