@@ -15,9 +15,11 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy
 import torch
 
 from kernelwright.baselines import PREPARERS, NotPrepared, Subject, agrees, flat_tensors, load_subject
@@ -25,9 +27,12 @@ from kernelwright.baselines import PREPARERS, NotPrepared, Subject, agrees, flat
 Call = Callable[[int], Any]  # runs input set k, returns the outputs
 
 INPUT_SETS = 3
-_WARM_SAMPLE_S = 1e-3
+_WARM_SAMPLE_S = 4e-3
+_COLD_SAMPLE_LIMIT_S = 0.05
 _WARM_UP_S = 0.2
-_COLD_SAMPLE_CALLS = 4
+_COLD_SAMPLE_CALLS = 2
+_SETTLE_WINDOW_S = 5e-4
+_SETTLE_LIMIT_S = 0.05
 _FLUSH_LIMIT_BYTES = 128 << 20
 
 
@@ -45,13 +50,43 @@ class Blocks:
 
 
 class Flush:
-    """Writes more than the last-level cache holds, so that the next call finds nothing of its own in it."""
+    """Writes more than the last-level cache holds, so that the next call finds nothing of its own in it.
+
+    Every core writes its share (its own second cache is flushed too), by threads of this class and not by PyTorch's:
+    those go on spinning for milliseconds after their work, on cores that the next call needs.
+    """
 
     def __init__(self) -> None:
-        self._buffer = torch.zeros(min(2 * _last_level_bytes(), _FLUSH_LIMIT_BYTES) // 4)
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
+        total = max(min(2 * _last_level_bytes(), _FLUSH_LIMIT_BYTES), len(cores) << 21)
+        self._parts = [(core, numpy.zeros(total // len(cores) // 4, numpy.float32)) for core in cores]
+        self._threads = ThreadPoolExecutor(len(cores))
 
     def __call__(self) -> None:
-        self._buffer.add_(1.0)
+        for _ in self._threads.map(self._write, self._parts):
+            pass
+
+    @staticmethod
+    def _write(part: tuple[int, Any]) -> None:
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, {part[0]})
+        numpy.add(part[1], 1.0, out=part[1])
+
+
+def settle() -> None:
+    """Waits, without sleeping, until no other thread of this process runs.
+
+    PyTorch's, ONNX Runtime's and our own workers spin after a call for as long as each library likes; on few cores
+    they would take the next call's core, whoever's it is. A process that runs one of them has no such neighbour.
+    """
+    end = time.perf_counter() + _SETTLE_LIMIT_S
+    while time.perf_counter() < end:
+        others, own = time.process_time(), time.thread_time()
+        window = time.perf_counter() + _SETTLE_WINDOW_S
+        while time.perf_counter() < window:
+            pass
+        if (time.process_time() - others) - (time.thread_time() - own) < 0.1 * _SETTLE_WINDOW_S:
+            return
 
 
 def _last_level_bytes() -> int:
@@ -96,9 +131,10 @@ class Bench:
     def cold_sample(self, call: Call) -> float:
         """Mean of a few calls, the caches flushed before each; outputs are checked off the clock."""
         total, count = 0.0, 0
-        while count < _COLD_SAMPLE_CALLS and total < 50 * _WARM_SAMPLE_S:
+        while count < _COLD_SAMPLE_CALLS and total < _COLD_SAMPLE_LIMIT_S:
             k = self._next_set()
             self.flush()
+            settle()
             start = time.perf_counter()
             outputs = call(k)
             total += time.perf_counter() - start
@@ -108,6 +144,8 @@ class Bench:
 
     def warm_sample(self, call: Call, calls: int) -> float:
         kept = []
+        settle()
+        call(calls % INPUT_SETS)
         start = time.perf_counter()
         for i in range(calls):
             kept.append(call(i % INPUT_SETS))

@@ -88,6 +88,9 @@ struct Pool::Threads {
   };
   std::vector<Start> starts;
   std::vector<pthread_t> handles;
+#ifdef __linux__
+  cpu_set_t allowed{};  // of the thread that made the pool
+#endif
 };
 
 Pool& Pool::shared(int width) {
@@ -102,6 +105,9 @@ Pool& Pool::shared(int width) {
 
 Pool::Pool(int width) : width_(width), lanes_(static_cast<size_t>(width)), threads_(new Threads) {
   threads_->starts.reserve(static_cast<size_t>(width));
+#ifdef __linux__
+  sched_getaffinity(0, sizeof threads_->allowed, &threads_->allowed);
+#endif
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
   pthread_attr_setstacksize(&attributes, stack_bytes);
@@ -155,9 +161,25 @@ void Pool::run(int64_t count, Body body, const void* context) {
   }
 }
 
+/// The kernel puts a woken thread beside a waker that has just slept itself, on the same core; there it would wait for
+/// the caller's call to end. (Two idle cores, 10 ms between calls: 96 of 101 wakes; excluded, none.)
+void Pool::keep_off_callers_core() {
+#ifdef __linux__
+  const int core = sched_getcpu();
+  if (core < 0 || core == callers_core_ || core >= CPU_SETSIZE) return;
+  cpu_set_t others = threads_->allowed;
+  CPU_CLR(core, &others);
+  callers_core_ = core;
+  if (CPU_COUNT(&others) == 0) return;
+  for (pthread_t handle : threads_->handles) pthread_setaffinity_np(handle, sizeof others, &others);
+#endif
+}
+
 void Pool::wake() {
+  const bool asleep = sleepers_.load(std::memory_order_seq_cst) > 0;
+  if (asleep) keep_off_callers_core();
   signal_.fetch_add(1, std::memory_order_seq_cst);
-  if (sleepers_.load(std::memory_order_seq_cst) > 0) wake_all(signal_);
+  if (asleep || sleepers_.load(std::memory_order_seq_cst) > 0) wake_all(signal_);
 }
 
 bool Pool::take(Lane& lane, int64_t& chunk_index) {

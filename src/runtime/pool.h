@@ -45,6 +45,7 @@ class Pool {
   bool take(Lane& lane, int64_t& chunk_index);
   void split(int64_t chunks);
   void wake();
+  void keep_off_callers_core();
   bool idle(uint32_t seen, int64_t& spin_ns);
 
   const int width_;
@@ -57,6 +58,7 @@ class Pool {
   alignas(64) std::atomic<int64_t> pending_{0};
   alignas(64) std::atomic<uint32_t> signal_{0};
   std::atomic<int> sleepers_{0};
+  int callers_core_ = -1;
   std::atomic<bool> stop_{false};
   alignas(64) std::atomic<bool> taken_{false};
   std::unique_ptr<Threads> threads_;
