@@ -69,6 +69,8 @@ const int plain_calls[] = {SCMP_SYS(read),
                            SCMP_SYS(clock_gettime),
                            SCMP_SYS(clock_nanosleep),
                            SCMP_SYS(sched_yield),
+                           SCMP_SYS(sched_setaffinity),  // the pool keeps its workers off the caller's core
+                           SCMP_SYS(getcpu),
                            SCMP_SYS(gettid),
                            SCMP_SYS(set_robust_list),
                            SCMP_SYS(rseq),
