@@ -8,11 +8,13 @@ intervals and verdicts are computed by the caller. Candidate and baselines live 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import resource
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,8 +33,8 @@ _WARM_SAMPLE_S = 4e-3
 _COLD_SAMPLE_LIMIT_S = 0.05
 _WARM_UP_S = 0.2
 _COLD_SAMPLE_CALLS = 2
-_SETTLE_WINDOW_S = 5e-4
-_SETTLE_LIMIT_S = 0.05
+_SETTLE_LIMIT_S = 0.1
+_CORES: set[int] = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 _FLUSH_LIMIT_BYTES = 128 << 20
 
 
@@ -57,7 +59,7 @@ class Flush:
     """
 
     def __init__(self) -> None:
-        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
+        cores = sorted(_CORES) or [0]
         total = max(min(2 * _last_level_bytes(), _FLUSH_LIMIT_BYTES), len(cores) << 21)
         self._parts = [(core, numpy.zeros(total // len(cores) // 4, numpy.float32)) for core in cores]
         self._threads = ThreadPoolExecutor(len(cores))
@@ -79,14 +81,40 @@ def settle() -> None:
     PyTorch's, ONNX Runtime's and our own workers spin after a call for as long as each library likes; on few cores
     they would take the next call's core, whoever's it is. A process that runs one of them has no such neighbour.
     """
-    end = time.perf_counter() + _SETTLE_LIMIT_S
-    while time.perf_counter() < end:
-        others, own = time.process_time(), time.thread_time()
-        window = time.perf_counter() + _SETTLE_WINDOW_S
-        while time.perf_counter() < window:
-            pass
-        if (time.process_time() - others) - (time.thread_time() - own) < 0.1 * _SETTLE_WINDOW_S:
-            return
+    end, own, calm = time.perf_counter() + _SETTLE_LIMIT_S, threading.get_native_id(), 0
+    while calm < 2 and time.perf_counter() < end:
+        calm = 0 if any(_is_running(thread) for thread in _other_threads(own)) else calm + 1
+
+
+def _other_threads(own: int) -> list[str]:
+    try:
+        return [thread for thread in os.listdir("/proc/self/task") if int(thread) != own]
+    except OSError:
+        return []
+
+
+def _is_running(thread: str) -> bool:
+    try:
+        with open(f"/proc/self/task/{thread}/stat", "rb") as file:
+            return file.read(512).rpartition(b")")[2].split()[0] == b"R"
+    except (OSError, IndexError):
+        return False
+
+
+def place_threads() -> None:
+    """The caller on one core, every library's workers on the others: what a scheduler does at its best, for all alike.
+
+    Left to itself it puts woken workers on the caller's core now and then, where they wait until the call is done.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    own, cores = threading.get_native_id(), sorted(_CORES)
+    if len(cores) < 2:
+        return
+    for thread in _other_threads(own):
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(int(thread), set(cores[1:]))
+    os.sched_setaffinity(0, {cores[0]})
 
 
 def _last_level_bytes() -> int:
@@ -175,6 +203,7 @@ def measure_a_a(bench: Bench, blocks: int) -> list[list[float]]:
     candidate = bench.subject.candidate
     twin: Call = candidate
     kept = Blocks()
+    place_threads()
     for _ in range(2):  # one retry
         kept = Blocks()
         for _ in range(blocks):
@@ -194,6 +223,7 @@ def measure(bench: Bench, calls: dict[str, Call], blocks: int) -> dict[str, tupl
     seconds = {name: bench.warm_up(call) for name, call in calls.items()}
     own_s = bench.warm_up(candidate)
     for turn in range(blocks):
+        place_threads()
         names = list(calls)
         bench.random.shuffle(names)
         for name in names:
