@@ -1,0 +1,121 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "emulator/runtime/launch.h"
+
+/// What checked builds know of memory: which bytes are whose, who wrote and read them last, what was never written.
+namespace kw::emulator {
+
+/// Last accesses to one granule. A word is group + 1 (32 bits), time (19), atomic (1), several (2), thread (10).
+struct Cell {
+  uint64_t written = 0, read = 0;
+  uint32_t written_pc = 0, read_pc = 0;
+};
+
+/// Order within a threadgroup: accesses carry `now`; what is not later than a barrier's time lies before it.
+struct Clock {
+  static constexpr uint32_t last = (1u << 19) - 2;
+  uint32_t now = 1;
+  uint32_t barrier[2] = {};                        // device, threadgroup memory
+  uint32_t simd_barrier[max_simdgroups][2] = {};
+  void threadgroup_barrier(uint32_t flags);
+  void simdgroup_barrier(uint32_t simdgroup, uint32_t flags);
+};
+
+/// A buffer's place in the arena of device memory.
+struct Region {
+  std::string name;
+  uint64_t begin = 0, bytes = 0;  // from the arena's begin
+  bool initialised = true;        // by the host: else `bits` says which bytes are
+  bool writable = false;          // in this launch
+  uint8_t granule_log2 = 2;
+  Cell* cells = nullptr;          // of writable regions during a launch
+  uint64_t cells_bytes = 0;
+  std::vector<uint64_t> bits;     // a bit a byte
+  std::vector<uint64_t> read_bits, written_bits;  // profile: bytes touched
+};
+
+class Memory {
+ public:
+  static constexpr uint64_t page_bytes = 4096;
+  /// `begin` is where the arena is mapped; every region begins on a page of its own, with unused pages around it.
+  Memory(char* begin, uint64_t bytes, std::vector<Region> regions);
+  ~Memory();
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  /// Before a launch: which regions may be written, in which granules.
+  void prepare(const KwEmuKernel& kernel, const KwEmuArgs& args, bool profile);
+  /// After it: what was written is initialised.
+  void settle();
+  /// The region that holds `offset`, or whose gap does.
+  Region* near(uint64_t offset) { return &regions_[page_owner_[offset / page_bytes]]; }
+  std::vector<Region>& regions() { return regions_; }
+  uintptr_t begin() const { return begin_; }
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  Region* region_of(const void* address);
+  uintptr_t begin_;
+  uint64_t bytes_;
+  std::vector<Region> regions_;
+  std::vector<uint16_t> page_owner_;
+};
+
+/// Watches one operating-system thread, which runs one threadgroup at a time.
+class Follower {
+ public:
+  Follower(Launch& launch, char* group_memory, uintptr_t stacks_begin, uint64_t stacks_bytes);
+  ~Follower();
+  Follower(const Follower&) = delete;
+  Follower& operator=(const Follower&) = delete;
+
+  void begin_group(uint64_t group);
+  /// An access that is about to happen.
+  void access(uintptr_t address, uint32_t bytes, bool write, uintptr_t pc);
+  void access_range(uintptr_t address, uint64_t bytes, bool write, uintptr_t pc);
+  void atomic(uintptr_t address, uint32_t bytes, uint32_t kind, uintptr_t pc, const KwEmuSite& site);
+  void fence() { fenced_ = true; }
+  /// Decides about the last write that raced: storing what was there already harms nobody.
+  void settle();
+
+  Clock clock;
+  /// Called for a fault after which the launch cannot go on; does not return.
+  void (*give_up)() = nullptr;
+
+ private:
+  struct Place;
+  enum Kind : uint8_t { read, write, atomic_load, atomic_store, atomic_update };
+  struct Pending {
+    uintptr_t address = 0;
+    uint32_t bytes = 0;
+    char before[64] = {};
+    Cell* first_cell = nullptr;
+    Cell* end_cell = nullptr;
+    RawReport report;
+  };
+  bool find(uintptr_t address, uint64_t bytes, bool write, uintptr_t pc, Place& place);
+  void outside(const Place& place, uintptr_t pc);
+  void check_cell(Cell& cell, const Place& place, uint64_t byte, Kind kind, uintptr_t pc);
+  void read_cell(Cell& cell, const Place& place, uint64_t byte, uint64_t mine, uintptr_t pc);
+  void write_cell(Cell& cell, const Place& place, uint64_t byte, uint64_t mine, uintptr_t pc);
+  bool before(uint64_t stamp, bool device) const;
+  bool synchronised(uint64_t stamp) const;
+  void never_written(const Place& place, uint64_t byte, uintptr_t pc);
+  RawReport report(Fault fault, const Place& place, uint64_t byte, uintptr_t pc) const;
+  void race(uint64_t stamp, uint32_t other_pc, bool other_write, const Place& place, uint64_t byte, uintptr_t pc);
+  uint32_t code_offset(uintptr_t pc) const { return static_cast<uint32_t>(pc - launch_.code_begin); }
+
+  Launch& launch_;
+  uintptr_t arena_, stacks_begin_;
+  uint64_t stacks_bytes_;
+  Cell* arena_cells_;
+  uint64_t group_ = 0, steps_left_ = 0;
+  bool fenced_ = false, did_atomic_ = false, has_pending_ = false;
+  Pending pending_;
+};
+
+}  // namespace kw::emulator

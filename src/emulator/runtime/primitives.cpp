@@ -1,0 +1,118 @@
+// What generated code calls.
+#include <cstring>
+
+#include "emulator/runtime/abi.h"
+#include "emulator/runtime/profile.h"
+#include "emulator/runtime/scheduler.h"
+
+using kw::emulator::Follower;
+using kw::emulator::Meeting;
+using kw::emulator::Scheduler;
+using kw::emulator::scheduler_here;
+
+namespace {
+
+#if defined(__x86_64__) || defined(__aarch64__)
+/// Where the lane waits: the calls from the kernel's entry inwards, told by return addresses. A frame is {the caller's
+/// frame, return address}; the frame of a fiber's first function has no caller. Generated code keeps its frames.
+inline Meeting meeting_at(void* const* frame) {
+  constexpr int deepest = 32;
+  Meeting meeting{reinterpret_cast<uintptr_t>(frame[1]), 0};
+  const auto* at = static_cast<void* const*>(frame[0]);
+  for (int depth = 0; depth < deepest && at && *static_cast<void* const*>(*at); ++depth) {
+    meeting.inner = meeting.inner * 31 + meeting.outer;
+    meeting.outer = reinterpret_cast<uintptr_t>(at[1]);
+    at = static_cast<void* const*>(*at);
+  }
+  return meeting;
+}
+#define KW_MEETING_HERE meeting_at(static_cast<void* const*>(__builtin_frame_address(0)))
+#else
+#define KW_MEETING_HERE (Meeting{reinterpret_cast<uintptr_t>(__builtin_return_address(0)), 0})
+#endif
+
+Follower* follower_here() {
+  Scheduler* scheduler = scheduler_here();
+  return scheduler ? scheduler->follower() : nullptr;
+}
+
+inline void touch(const void* address, uint64_t bytes, bool write, void* pc) {
+  Follower* follower = follower_here();
+  if (!follower) return;
+  const auto at = reinterpret_cast<uintptr_t>(address);
+  if (bytes <= 64)
+    follower->access(at, static_cast<uint32_t>(bytes), write, reinterpret_cast<uintptr_t>(pc));
+  else
+    follower->access_range(at, bytes, write, reinterpret_cast<uintptr_t>(pc));
+}
+
+}  // namespace
+
+extern "C" {
+
+void kw_emu_threadgroup_barrier(kw_emu_u32 flags, KwEmuSite site) {
+  scheduler_here()->threadgroup_barrier(flags, site);
+}
+
+void kw_emu_simdgroup_barrier(kw_emu_u32 flags, KwEmuSite site) {
+  scheduler_here()->simd(nullptr, 0, nullptr, 0, flags, site, KW_MEETING_HERE);
+}
+
+void kw_emu_simd(void* value, kw_emu_u32 bytes, KwEmuCombine combine, kw_emu_u32 kind, KwEmuSite site) {
+  scheduler_here()->simd(value, bytes, combine, kind, 0, site, KW_MEETING_HERE);
+}
+
+void kw_emu_fence(kw_emu_u32, kw_emu_u32, KwEmuSite) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+
+kw_emu_u32 kw_emu_live_lanes(void) { return scheduler_here()->live_lanes(); }
+
+int kw_emu_next_thread(void) { return scheduler_here()->next_thread(); }
+
+void* kw_emu_group_variable_slow(KwEmuGroupSlot* slot) {
+  using kw::emulator::GroupArena;
+  Scheduler& scheduler = *scheduler_here();
+  const uint32_t offset = scheduler.launch().arena->place(slot);
+  if (offset == GroupArena::capacity_bytes) scheduler.out_of_group_memory(*slot);
+  return kw_emu_current.group_memory + offset;
+}
+
+void kw_emu_atomic(const volatile void* address, kw_emu_u32 bytes, kw_emu_u32 kind, KwEmuSite site) {
+  if (Follower* follower = follower_here())
+    follower->atomic(reinterpret_cast<uintptr_t>(address), bytes, kind,
+                     reinterpret_cast<uintptr_t>(__builtin_return_address(0)), site);
+}
+
+void kw_emu_block(kw_emu_u32 block, kw_emu_u32 flops, kw_emu_u32 instructions) {
+  if (auto* profile = kw::emulator::profile_here()) profile->block(block, flops, instructions);
+}
+
+#define KW_TOUCH(bytes)                                                                                     \
+  void __asan_load##bytes##_noabort(const void* at) { touch(at, bytes, false, __builtin_return_address(0)); } \
+  void __asan_store##bytes##_noabort(void* at) { touch(at, bytes, true, __builtin_return_address(0)); }
+KW_TOUCH(1)
+KW_TOUCH(2)
+KW_TOUCH(4)
+KW_TOUCH(8)
+KW_TOUCH(16)
+#undef KW_TOUCH
+
+void __asan_loadN_noabort(const void* at, size_t bytes) { touch(at, bytes, false, __builtin_return_address(0)); }
+void __asan_storeN_noabort(void* at, size_t bytes) { touch(at, bytes, true, __builtin_return_address(0)); }
+void __asan_handle_no_return(void) {}
+
+void* __asan_memcpy(void* to, const void* from, size_t bytes) {
+  touch(from, bytes, false, __builtin_return_address(0));
+  touch(to, bytes, true, __builtin_return_address(0));
+  return std::memcpy(to, from, bytes);
+}
+void* __asan_memmove(void* to, const void* from, size_t bytes) {
+  touch(from, bytes, false, __builtin_return_address(0));
+  touch(to, bytes, true, __builtin_return_address(0));
+  return std::memmove(to, from, bytes);
+}
+void* __asan_memset(void* to, int value, size_t bytes) {
+  touch(to, bytes, true, __builtin_return_address(0));
+  return std::memset(to, value, bytes);
+}
+
+}  // extern "C"
