@@ -72,6 +72,7 @@ const int plain_calls[] = {SCMP_SYS(read),
                            SCMP_SYS(sched_setaffinity),  // the pool keeps its workers off the caller's core
                            SCMP_SYS(getcpu),
                            SCMP_SYS(gettid),
+                           SCMP_SYS(getpid),
                            SCMP_SYS(set_robust_list),
                            SCMP_SYS(rseq),
                            SCMP_SYS(restart_syscall),
@@ -87,6 +88,9 @@ bool add_rules(scmp_filter_ctx context) {
   // Threads, never processes. clone3 hides its flags in memory, so libc is told to use clone.
   const scmp_arg_cmp thread = SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD);
   good = good && ::seccomp_rule_add(context, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, thread) == 0;
+  // Signals to its own threads only: a watchdog asks where they are.
+  const scmp_arg_cmp own = SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(::getpid()));
+  good = good && ::seccomp_rule_add(context, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, own) == 0;
   return good && ::seccomp_rule_add(context, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0) == 0;
 }
 

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/result.h"
+#include "emulator/runtime/profile.h"
 
 namespace kw::emulator {
 namespace {
@@ -216,6 +217,7 @@ void Follower::access(uintptr_t address, uint32_t bytes, bool write, uintptr_t p
     launch_.reports->add(report(Fault::read_only, place, place.byte, pc));
     give_up();
   }
+  if (ThreadProfile* profile = profile_here()) profile->access(*launch_.memory, address, bytes, write, pc);
   const uint32_t granule = 1u << place.granule_log2;
   if (!place.cells) {
     if (!place.initialised && !bit(place.region->bits, place.byte)) never_written(place, place.byte, pc);
@@ -239,6 +241,7 @@ void Follower::atomic(uintptr_t address, uint32_t bytes, uint32_t kind, uintptr_
   if (!find(address, bytes, kind != KW_EMU_ATOMIC_LOAD, pc, place)) return;
   (void)site;
   if (place.device) did_atomic_ = true;
+  if (ThreadProfile* profile = profile_here()) profile->atomic();
   if (!place.cells) return;
   const Kind kinds[] = {Kind::atomic_load, Kind::atomic_store, Kind::atomic_update};
   check_cell(place.cells[place.byte >> place.granule_log2], place, place.byte, kinds[kind % 3], pc);

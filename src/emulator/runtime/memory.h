@@ -88,7 +88,7 @@ class Follower {
 
  private:
   struct Place;
-  enum Kind : uint8_t { read, write, atomic_load, atomic_store, atomic_update };
+  enum class Kind : uint8_t { read, write, atomic_load, atomic_store, atomic_update };
   struct Pending {
     uintptr_t address = 0;
     uint32_t bytes = 0;

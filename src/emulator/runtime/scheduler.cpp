@@ -10,7 +10,7 @@
 #include "emulator/runtime/profile.h"
 #include "emulator/runtime/switch.h"
 
-extern "C" __thread KwEmuCurrent kw_emu_current{};
+__thread KwEmuCurrent kw_emu_current;
 
 namespace kw::emulator {
 namespace {
@@ -92,6 +92,8 @@ void Scheduler::run() {
   const Size3& size = launch_.dim.group;
   group_.dispatch_simdgroups = (size[0] * size[1] * size[2] + lanes_per_simdgroup - 1) / lanes_per_simdgroup;
   kw_emu_current = {nullptr, &group_, arena_};
+  args_ = launch_.args;  // threadgroup arguments are offsets + 1 there
+  for (void*& at : args_.threadgroup) at = at ? arena_ + (reinterpret_cast<uintptr_t>(at) - 1) : arena_;
   if (begin_group()) {
     const int first = pick();
     go(&main_stack_, first);
@@ -105,7 +107,7 @@ void Scheduler::run() {
 /// A stack that has nothing left to run starts what pick() chose.
 void Scheduler::fiber_main() {
   for (;;) {
-    running->launch_.kernel->entry(&running->launch_.args);
+    running->launch_.kernel->entry(&running->args_);
     Scheduler& self = *running;
     void* abandoned = nullptr;
     if (self.next_ == none) kw_emu_switch_stack(&abandoned, self.main_stack_);

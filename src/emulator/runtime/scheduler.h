@@ -88,6 +88,7 @@ class Scheduler {
   uint32_t random();
 
   Launch& launch_;
+  KwEmuArgs args_{};
   Counts counts_;
   KwEmuGroup group_{};
   uint32_t size_ = 0, runnable_ = 0, cursor_ = 0, waiting_ = 0, ended_ = 0, barrier_flags_ = 0;
