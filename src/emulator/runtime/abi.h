@@ -113,7 +113,7 @@ static inline void* kw_emu_group_variable(struct KwEmuGroupSlot* slot) {
 }
 
 /// ---- Checked builds (-DKW_EMU_CHECKED): every load and store calls __asan_loadN_noabort / __asan_storeN_noabort,
-/// __wrap_memcpy / memmove / memset (linked with --wrap). Atomics are KW_EMU_UNSEEN and noinline there, and say what they do:
+/// __asan_memcpy / memmove / memset. Atomics are KW_EMU_UNSEEN and noinline there, and say what they do:
 enum { KW_EMU_ATOMIC_LOAD = 0, KW_EMU_ATOMIC_STORE = 1, KW_EMU_ATOMIC_UPDATE = 2 };
 void kw_emu_atomic(const volatile void* address, kw_emu_u32 bytes, kw_emu_u32 kind, struct KwEmuSite site);
 #ifdef KW_EMU_CHECKED

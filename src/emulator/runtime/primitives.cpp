@@ -100,17 +100,17 @@ void __asan_loadN_noabort(const void* at, size_t bytes) { touch(at, bytes, false
 void __asan_storeN_noabort(void* at, size_t bytes) { touch(at, bytes, true, __builtin_return_address(0)); }
 void __asan_handle_no_return(void) {}
 
-void* __wrap_memcpy(void* to, const void* from, size_t bytes) {
+void* __asan_memcpy(void* to, const void* from, size_t bytes) {
   touch(from, bytes, false, __builtin_return_address(0));
   touch(to, bytes, true, __builtin_return_address(0));
   return std::memcpy(to, from, bytes);
 }
-void* __wrap_memmove(void* to, const void* from, size_t bytes) {
+void* __asan_memmove(void* to, const void* from, size_t bytes) {
   touch(from, bytes, false, __builtin_return_address(0));
   touch(to, bytes, true, __builtin_return_address(0));
   return std::memmove(to, from, bytes);
 }
-void* __wrap_memset(void* to, int value, size_t bytes) {
+void* __asan_memset(void* to, int value, size_t bytes) {
   touch(to, bytes, true, __builtin_return_address(0));
   return std::memset(to, value, bytes);
 }
