@@ -137,7 +137,8 @@ std::string emulator_worker() {
   return "kw_emu_worker";
 }
 
-Session::Session(std::filesystem::path module) : module_(std::move(module)) {}
+Session::Session(std::filesystem::path module, std::filesystem::path own_headers)
+    : module_(std::move(module)), own_headers_(std::move(own_headers)) {}
 Session::~Session() = default;
 
 char* Session::data(size_t buffer) { return child_->memory() + regions_[buffer].begin; }
@@ -158,8 +159,9 @@ Status Session::start() {
   return ok_status();
 }
 
-Result<std::unique_ptr<Session>> Session::open(const std::filesystem::path& module) {
-  std::unique_ptr<Session> session(new Session(module));
+Result<std::unique_ptr<Session>> Session::open(const std::filesystem::path& module,
+                                               const std::filesystem::path& own_headers) {
+  std::unique_ptr<Session> session(new Session(module, own_headers));
   if (Status status = session->start(); !status.ok()) return status.failure();
   return session;
 }
@@ -180,7 +182,7 @@ Status Session::place_buffers(const std::vector<BufferSpec>& buffers) {
 }
 
 std::vector<Report> Session::sentences(const wire::Reply& reply) const {
-  const auto places = places_of(module_, code_places(reply));
+  const auto places = places_of(module_, own_headers_, code_places(reply));
   std::vector<Report> reports;
   for (size_t i = 0; i < reply.reports.size(); ++i) {
     const RawReport& raw = reply.reports[i];

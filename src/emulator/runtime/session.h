@@ -55,8 +55,10 @@ struct RunReply {
 
 class Session {
  public:
-  /// Loads a compiled module in a sandboxed child. fails: run.sandbox, emulate.module
-  static Result<std::unique_ptr<Session>> open(const std::filesystem::path& module);
+  /// Loads a compiled module in a sandboxed child. Faults in headers below `own_headers` are told by the user's line
+  /// that led there. fails: run.sandbox, emulate.module
+  static Result<std::unique_ptr<Session>> open(const std::filesystem::path& module,
+                                               const std::filesystem::path& own_headers = {});
 
   /// Lays the buffers out anew; their contents are zero. fails: run.memory
   Status place_buffers(const std::vector<BufferSpec>& buffers);
@@ -66,10 +68,10 @@ class Session {
   Result<RunReply> run(const std::vector<Dispatch>& dispatches, const RunOptions& options);
 
  private:
-  explicit Session(std::filesystem::path module);
+  Session(std::filesystem::path module, std::filesystem::path own_headers);
   Status start();
   std::vector<Report> sentences(const wire::Reply& reply) const;
-  std::filesystem::path module_;
+  std::filesystem::path module_, own_headers_;
   std::unique_ptr<Child> child_;
   std::vector<wire::RegionSpec> regions_;
 

@@ -11,10 +11,8 @@
 namespace kw::emulator {
 namespace {
 
-/// Our own headers are compiled under such names.
-bool is_ours(const std::string& file) {
-  const std::string name = std::filesystem::path(file).filename().string();
-  return name.rfind("metal_", 0) == 0 || name.rfind("kw_", 0) == 0 || name == "abi.h" || name == "<kernelwright>";
+bool is_below(const std::string& file, const std::filesystem::path& folder) {
+  return !folder.empty() && file.rfind(folder.string() + "/", 0) == 0;
 }
 
 /// "file:12 (discriminator 3)" or "??:0".
@@ -30,7 +28,8 @@ bool parse_place(std::string line, SourcePlace& place) {
 
 }  // namespace
 
-std::map<uint64_t, SourcePlace> places_of(const std::filesystem::path& module, const std::vector<uint64_t>& pcs) {
+std::map<uint64_t, SourcePlace> places_of(const std::filesystem::path& module, const std::filesystem::path& own_headers,
+                                          const std::vector<uint64_t>& pcs) {
   std::map<uint64_t, SourcePlace> places;
   std::vector<std::string> argv = {"addr2line", "-a", "-i", "-e", module.string()};
   for (const uint64_t pc : pcs)
@@ -49,7 +48,7 @@ std::map<uint64_t, SourcePlace> places_of(const std::filesystem::path& module, c
     }
     SourcePlace place;
     if (settled || !parse_place(line, place)) continue;
-    settled = !is_ours(place.file);
+    settled = !is_below(place.file, own_headers);
     places[pc] = place;
   }
   return places;

@@ -14,6 +14,8 @@ struct SourcePlace {
 
 /// Lines of return addresses in a module (offsets from where it is loaded): of inlined calls the innermost one that
 /// lies in the user's source rather than in our headers. Unknown ones are left out. Needs addr2line (binutils).
-std::map<uint64_t, SourcePlace> places_of(const std::filesystem::path& module, const std::vector<uint64_t>& pcs);
+/// Files below `own_headers` (if not empty) are ours.
+std::map<uint64_t, SourcePlace> places_of(const std::filesystem::path& module, const std::filesystem::path& own_headers,
+                                          const std::vector<uint64_t>& pcs);
 
 }  // namespace kw::emulator
