@@ -25,7 +25,7 @@ build: setup ## leaves build/kernelwright and .venv
 	@ninja -C $(BUILD) -j $(JOBS) --quiet
 
 demo: build ## optimise an example module and show the table
-	@$(BUILD)/kernelwright optimize $(DEMO) --target cpu -o demo.kw
+	@$(BUILD)/kernelwright optimize $(DEMO) --target cpu --time 50 -o demo.kw
 
 test: setup-dev build ## everything that this machine can run
 	@cd $(BUILD) && ctest --output-on-failure -j 2 $(TEST_FLAGS)

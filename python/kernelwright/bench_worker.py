@@ -32,7 +32,9 @@ INPUT_SETS = 3
 _WARM_SAMPLE_S = 4e-3
 _COLD_SAMPLE_LIMIT_S = 0.05
 _WARM_UP_S = 0.2
-_COLD_SAMPLE_CALLS = 2
+_COLD_SAMPLE_CALLS = 2  # of long calls; short ones are repeated until they add up
+_COLD_SAMPLE_S = 1e-3
+_COLD_SAMPLE_MOST_CALLS = 8
 _SETTLE_LIMIT_S = 0.1
 _CORES: set[int] = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 _FLUSH_LIMIT_BYTES = 128 << 20
@@ -159,7 +161,9 @@ class Bench:
     def cold_sample(self, call: Call) -> float:
         """Mean of a few calls, the caches flushed before each; outputs are checked off the clock."""
         total, count = 0.0, 0
-        while count < _COLD_SAMPLE_CALLS and total < _COLD_SAMPLE_LIMIT_S:
+        while count < _COLD_SAMPLE_CALLS or (total < _COLD_SAMPLE_S and count < _COLD_SAMPLE_MOST_CALLS):
+            if total > _COLD_SAMPLE_LIMIT_S:
+                break
             k = self._next_set()
             self.flush()
             settle()
@@ -268,7 +272,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         bench = Bench(subject, start + request["time_s"], request["seed"])
         bench.warm_up(subject.candidate)
         print("progress: timing", file=sys.stderr, flush=True)
-        a_a = measure_a_a(bench, max(10, request["blocks"] // 2))
+        a_a = measure_a_a(bench, request["blocks"])
         found = measure(bench, calls, request["blocks"])
     comparisons = []
     for name in request["baselines"]:
