@@ -4,9 +4,9 @@
 
 #include "app/output.h"
 #include "app/workspace.h"
-#include "author/search/search.h"
 #include "graph/analysis.h"
 #include "graph/rewrite/rewrite.h"
+#include "kernel/schedule/compose.h"
 
 namespace kw::app {
 namespace {
@@ -41,7 +41,6 @@ json pieces_json(const graph::Graph& graph, const schedule::Partition& parts, co
 }
 
 json inspection(const graph::Problem& problem, const target::Facts& facts) {
-  const kernel::Facts machine = author::kernel_facts(facts);
   const auto rewritten = graph::rewrite(problem.graph, {.needs_finite = true});
   const graph::Work work = graph::count_work(problem.graph);
   json inputs = json::array(), outputs = json::array();
@@ -66,7 +65,7 @@ json inspection(const graph::Problem& problem, const target::Facts& facts) {
           {"eager_bytes", work.node_bytes},
           {"roofline_s", graph::roofline_s(work, facts.flops_per_s, facts.bytes_per_s)},
           {"rewrites", rules},
-          {"pieces", pieces_json(rewritten.graph, schedule::partition(rewritten.graph, machine), machine)}};
+          {"pieces", pieces_json(rewritten.graph, schedule::partition(rewritten.graph, facts), facts)}};
 }
 
 std::string inspection_text(const graph::Problem& problem, const json& report) {

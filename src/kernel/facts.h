@@ -1,8 +1,16 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace kw::kernel {
+
+/// The vectors of an instruction set.
+struct IsaRow {
+  std::string_view isa;
+  int vector_bytes, vector_registers;
+};
+inline constexpr IsaRow isa_table[] = {{"avx512", 64, 32}, {"avx2", 32, 16}, {"neon", 16, 32}, {"scalar", 16, 16}};
 
 /// What a schedule needs to know of a machine.
 struct Facts {
@@ -15,6 +23,12 @@ struct Facts {
   double bytes_per_s = 1e10;                                            // copy, read plus written, all threads
   double launch_s = 1e-6;                                               // waking the pool and joining it
   int f32_lanes() const { return vector_bytes / 4; }
+  /// Takes the name, and the vectors that the table has for it.
+  void set_isa(std::string_view name) {
+    isa = name;
+    for (const IsaRow& row : isa_table)
+      if (row.isa == name) vector_bytes = row.vector_bytes, vector_registers = row.vector_registers;
+  }
 };
 
 }  // namespace kw::kernel

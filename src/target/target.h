@@ -7,21 +7,14 @@
 #include "base/result.h"
 #include "base/tensor.h"
 #include "kernel/candidate.h"
+#include "kernel/facts.h"
 
 namespace kw::target {
 
-/// What a scheduler needs to know of a machine; measured (doctor) or from a chip table.
-struct Facts {
+/// One machine: what schedules ask of it (measured, or from a chip table), and its name.
+struct Facts : kernel::Facts {
   std::string target = "cpu";
   std::string name;  // "Intel Xeon ... (2 cores)"
-  std::string isa;   // best supported: "avx512", "avx2", "neon", "scalar"
-  int threads = 1;
-  int vector_bytes = 32;
-  int vector_registers = 16;
-  int64_t l1_bytes = 32 << 10, l2_bytes = 1 << 20, l3_bytes = 8 << 20;  // per core, per core, shared
-  double flops_per_s = 1e11;                                            // f32 FMA with operands in L1, all threads
-  double bytes_per_s = 1e10;                                            // copy, read plus written, all threads
-  double launch_s = 1e-6;                                               // waking the pool and joining it
 };
 
 struct Compiled {

@@ -3,7 +3,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 
-#include "author/search/search.h"
 #include "base/random.h"
 #include "kernel/plan.h"
 #include "kernel/schedule/compose.h"
@@ -70,7 +69,7 @@ struct Best {
 /// Times the best predicted schedules of the longest piece, the others as predicted.
 Best best_of(const Work& work, target::Target& target, const Settings& settings) {
   const graph::Graph g = work.graph();
-  kernel::Facts facts = author::kernel_facts(target.facts());
+  kernel::Facts facts = target.facts();
   facts.threads = settings.threads;
   const auto parts = kernel::schedule::partition(g, facts);
   Choice choice = kernel::schedule::default_choice(g, parts, facts);

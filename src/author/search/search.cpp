@@ -14,13 +14,6 @@ namespace schedule = kernel::schedule;
 
 namespace {
 
-struct IsaRow {
-  const char* name;
-  int vector_bytes;
-  int vector_registers;
-};
-constexpr IsaRow kIsas[] = {{"avx512", 64, 32}, {"avx2", 32, 16}, {"neon", 16, 32}, {"scalar", 16, 16}};
-
 /// What the report says of a rewrite; a drop in work is told apart from a faster kernel.
 std::vector<std::string> notes_of(const graph::Graph& before, const graph::Rewritten& after) {
   std::vector<std::string> notes;
@@ -58,28 +51,10 @@ std::string device_key(const target::Facts& facts) {
 
 }  // namespace
 
-kernel::Facts kernel_facts(const target::Facts& f) {
-  return {.isa = f.isa,
-          .threads = f.threads,
-          .vector_bytes = f.vector_bytes,
-          .vector_registers = f.vector_registers,
-          .l1_bytes = f.l1_bytes,
-          .l2_bytes = f.l2_bytes,
-          .l3_bytes = f.l3_bytes,
-          .flops_per_s = f.flops_per_s,
-          .bytes_per_s = f.bytes_per_s,
-          .launch_s = f.launch_s};
-}
-
 kernel::Facts facts_for_isa(const kernel::Facts& facts, const std::string& isa) {
   kernel::Facts narrowed = facts;
-  for (const IsaRow& row : kIsas)
-    if (isa == row.name) {
-      narrowed.isa = isa;
-      narrowed.flops_per_s *= static_cast<double>(row.vector_bytes) / narrowed.vector_bytes;
-      narrowed.vector_bytes = row.vector_bytes;
-      narrowed.vector_registers = row.vector_registers;
-    }
+  narrowed.set_isa(isa);
+  narrowed.flops_per_s *= static_cast<double>(narrowed.vector_bytes) / facts.vector_bytes;
   return narrowed;
 }
 
@@ -88,7 +63,7 @@ SearchAuthor::SearchAuthor(target::Target& target, store::Store* store, SearchOp
 
 Result<std::vector<kernel::Candidate>> SearchAuthor::answer(const Brief& brief) {
   const graph::Problem& problem = *brief.problem;
-  const kernel::Facts facts = kernel_facts(brief.facts);
+  const kernel::Facts& facts = brief.facts;
   const auto rewritten = graph::rewrite(problem.graph, {.needs_finite = options_.assume_finite});
   const auto notes = notes_of(problem.graph, rewritten);
   const bool finite = needs_finite(rewritten);
@@ -119,7 +94,7 @@ Result<std::vector<kernel::Candidate>> SearchAuthor::answer(const Brief& brief) 
 Result<kernel::Candidate> variant_for_isa(const graph::Problem& problem, const target::Facts& facts,
                                           const std::string& isa, bool assume_finite) {
   const auto rewritten = graph::rewrite(problem.graph, {.needs_finite = assume_finite});
-  const kernel::Facts narrowed = facts_for_isa(kernel_facts(facts), isa);
+  const kernel::Facts narrowed = facts_for_isa(facts, isa);
   return finish(schedule::default_candidate(rewritten.graph, narrowed), notes_of(problem.graph, rewritten),
                 needs_finite(rewritten));
 }

@@ -17,7 +17,6 @@ struct SearchOptions {
   std::function<void(const std::string&)> progress;  // may be empty
 };
 
-kernel::Facts kernel_facts(const target::Facts& facts);
 /// The same machine restricted to a narrower instruction set: for the variants that other machines run.
 kernel::Facts facts_for_isa(const kernel::Facts& facts, const std::string& isa);
 

@@ -15,12 +15,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-struct IsaRow {
-  std::string_view isa;
-  int vector_bytes, registers;
-};
-constexpr IsaRow isas[] = {{"avx512", 64, 32}, {"avx2", 32, 16}, {"neon", 16, 32}, {"scalar", 16, 16}};
-
 std::string line_of(const fs::path& path) {
   std::ifstream file(path);
   std::string line;
@@ -78,11 +72,9 @@ void measure(const fs::path& path, Facts& facts) {
 
 Facts detect_facts(const std::string& isa, int threads, const fs::path& cache_dir) {
   Facts facts;
-  facts.isa = isa;
+  facts.set_isa(isa);
   facts.threads = threads;
   facts.name = fmt::format("{} ({} threads)", cpu_name(), threads);
-  for (const IsaRow& row : isas)
-    if (row.isa == isa) facts.vector_bytes = row.vector_bytes, facts.vector_registers = row.registers;
   read_caches(facts);
   const std::string identity = sha256(fmt::format("peaks/1 {} {}", facts.name, isa)).substr(0, 16);
   const fs::path kept = cache_dir / ("peaks-" + identity + ".json");
