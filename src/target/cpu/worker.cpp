@@ -1,8 +1,6 @@
 #include "target/cpu/worker.h"
 
 #include <dlfcn.h>
-#include <errno.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -12,41 +10,13 @@
 #include <memory>
 #include <optional>
 
-#include "runtime/engine.h"
-#include "target/cpu/layout.h"
 #include "base/sandbox.h"
+#include "runtime/engine.h"
+#include "target/cpu/crash.h"
+#include "target/cpu/layout.h"
 #include "target/cpu/wire.h"
 
-#ifdef __linux__
-#include <ucontext.h>
-#endif
-
 namespace kw::target {
-
-bool send_all(int fd, const void* data, uint64_t bytes) {
-  const auto* at = static_cast<const char*>(data);
-  while (bytes > 0) {
-    const ssize_t sent = ::write(fd, at, bytes);
-    if (sent < 0 && errno == EINTR) continue;
-    if (sent <= 0) return false;
-    at += sent;
-    bytes -= static_cast<uint64_t>(sent);
-  }
-  return true;
-}
-
-bool receive_all(int fd, void* data, uint64_t bytes) {
-  auto* at = static_cast<char*>(data);
-  while (bytes > 0) {
-    const ssize_t got = ::read(fd, at, bytes);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return false;
-    at += got;
-    bytes -= static_cast<uint64_t>(got);
-  }
-  return true;
-}
-
 namespace {
 
 using runtime::BufferSpec;
@@ -58,57 +28,6 @@ using runtime::Role;
 constexpr uint64_t rotation_bytes = 64u << 20;  // inputs of a timed run cycle through about this much
 constexpr int max_rotation = 8;
 constexpr unsigned char canary = 0xa5;
-
-/// The mapped buffers of the checked run; the crash handler looks here, so it is plain and global.
-struct Place {
-  char* region = nullptr;
-  uint64_t region_bytes = 0;
-  char* data = nullptr;
-  uint64_t bytes = 0;
-};
-std::vector<Place>* crash_places = nullptr;
-std::atomic<Engine*> crash_engine{nullptr};
-int crash_socket = -1;
-
-/// Which buffer's region (guard pages included) holds the address.
-void locate(const char* address, Reply& reply) {
-  if (!crash_places) return;
-  const uint64_t page = page_bytes();
-  for (size_t i = 0; i < crash_places->size(); ++i) {
-    const Place& place = (*crash_places)[i];
-    if (address < place.region - page || address >= place.region + place.region_bytes + page) continue;
-    reply.buffer = static_cast<int32_t>(i);
-    reply.distance = address - place.data;
-  }
-}
-
-void on_crash(int number, siginfo_t* info, void* context) {
-  Reply reply;
-  reply.outcome = Outcome::crashed;
-  reply.signal = number;
-  if (Engine* engine = crash_engine.load()) reply.launch = engine->current();
-  if (number == SIGSEGV || number == SIGBUS) locate(static_cast<const char*>(info->si_addr), reply);
-#if defined(__linux__) && defined(__x86_64__)
-  // Bit 1 of the page fault's error code: it was a write.
-  reply.write = (static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_ERR] & 2) != 0;
-#else
-  (void)context;
-#endif
-  send_all(crash_socket, &reply, sizeof reply);
-  ::_exit(128 + number);
-}
-
-void catch_crashes() {
-  constexpr size_t stack_bytes = 64 << 10;
-  stack_t stack{};
-  stack.ss_sp = std::malloc(stack_bytes);
-  stack.ss_size = stack_bytes;
-  ::sigaltstack(&stack, nullptr);
-  struct sigaction action {};
-  action.sa_sigaction = on_crash;
-  action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-  for (int number : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGTRAP}) ::sigaction(number, &action, nullptr);
-}
 
 void fill(char* begin, uint64_t bytes, uint32_t pattern) {
   uint64_t i = 0;
@@ -204,9 +123,7 @@ bool Worker::load(const char* binary, const std::string& text, int threads) {
   }
   place(0);
   engine_ = std::make_unique<Engine>(program_, entries_, threads);
-  crash_places = &places_;
-  crash_socket = socket_;
-  catch_crashes();
+  report_crashes(socket_, places_);
   return true;
 }
 
@@ -254,9 +171,9 @@ bool Worker::bind(const Request& request) {
   poison(true, request.fill_bits);
   poison(false, request.fill_bits);
   engine_->set_threads(request.threads);
-  crash_engine = engine_.get();
+  blame_crashes_on(engine_.get());
   engine_->prepare();
-  crash_engine = nullptr;
+  blame_crashes_on(nullptr);
   return intact();
 }
 
@@ -264,9 +181,9 @@ bool Worker::run(const Request& request) {
   place(request.shift_bytes);
   poison(false, request.fill_bits);
   engine_->set_threads(request.threads);
-  crash_engine = engine_.get();
+  blame_crashes_on(engine_.get());
   engine_->run();
-  crash_engine = nullptr;
+  blame_crashes_on(nullptr);
   return intact();
 }
 
@@ -297,7 +214,7 @@ bool Worker::build_timed(int threads) {
       if (b.role == Role::input) std::memcpy(set[i], places_[i].data, b.bytes);
     }
   }
-  crash_engine = timed_.get();
+  blame_crashes_on(timed_.get());
   timed_->prepare();
   return true;
 }
@@ -320,7 +237,7 @@ bool Worker::time(const Request& request, std::vector<double>& times) {
     return false;
   }
   timed_->set_threads(request.threads);
-  crash_engine = timed_.get();
+  blame_crashes_on(timed_.get());
   std::vector<std::vector<double>> samples;
   std::vector<double> steps(timed_->step_count());
   for (int call = -request.warmup; call < request.calls; ++call) {
@@ -337,7 +254,7 @@ bool Worker::time(const Request& request, std::vector<double>& times) {
     times.push_back(static_cast<double>(end_ns - start_ns) * 1e-9);
     if (request.by_step) samples.push_back(steps);
   }
-  crash_engine = nullptr;
+  blame_crashes_on(nullptr);
   if (!samples.empty()) {
     const std::vector<double> middle = medians(samples);
     times.insert(times.end(), middle.begin(), middle.end());
