@@ -89,7 +89,7 @@ NodeId GraphBuilder::cast(NodeId x, DType dtype) {
   return push(CastAttr{}, {x}, {}, dtype);
 }
 
-NodeId GraphBuilder::map(ScalarExpr expr, std::vector<NodeId> inputs) {
+NodeId GraphBuilder::map(const ScalarExpr& expr, const std::vector<NodeId>& inputs) {
   Shape wide;
   for (NodeId x : inputs) check(broadcast_shapes(Shape(wide), shape(x), wide), "map inputs do not broadcast");
   ScalarBuilder scalar;

@@ -183,7 +183,7 @@ class GraphBuilder {
   NodeId iota(int64_t size);
   NodeId cast(NodeId x, DType dtype);
   /// Inputs are broadcast to one shape by NumPy's rule (expand nodes inserted).
-  NodeId map(ScalarExpr expr, std::vector<NodeId> inputs);
+  NodeId map(const ScalarExpr& expr, const std::vector<NodeId>& inputs);
   NodeId map1(ScalarOp op, NodeId x);
   NodeId map2(ScalarOp op, NodeId x, NodeId y);
   /// Write 2.0, not 2: an int names a node.

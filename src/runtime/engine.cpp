@@ -30,7 +30,7 @@ size_t arg_count(const std::vector<Launch>& launches) {
 
 }  // namespace
 
-Engine::Engine(const Program& program, std::vector<Entry> entries, int threads)
+Engine::Engine(const Program& program, const std::vector<Entry>& entries, int threads)
     : program_(program), pool_(&Pool::shared(threads > 0 ? threads : usable_cores())) {
   users_.resize(program.buffers.size());
   bases_.resize(program.buffers.size(), nullptr);

@@ -16,7 +16,7 @@ using Entry = void (*)(void* const* args, const int64_t* group);
 class Engine {
  public:
   /// `entries[i]` is the code of program.kernels[i]. The program must outlive the engine.
-  Engine(const Program& program, std::vector<Entry> entries, int threads);
+  Engine(const Program& program, const std::vector<Entry>& entries, int threads);
 
   void set_threads(int threads);
   int threads() const { return pool_->width(); }

@@ -103,13 +103,13 @@ int64_t Statement::integer(int column) const { return sqlite3_column_int64(handl
 double Statement::real(int column) const { return sqlite3_column_double(handle_, column); }
 
 Status Transaction::begin() {
-  const Status status = database_.execute("BEGIN IMMEDIATE");
+  Status status = database_.execute("BEGIN IMMEDIATE");
   open_ = status.ok();
   return status;
 }
 
 Status Transaction::commit() {
-  const Status status = database_.execute("COMMIT");
+  Status status = database_.execute("COMMIT");
   if (status) open_ = false;
   return status;
 }

@@ -99,7 +99,7 @@ class SqliteStore final : public Store {
     const std::lock_guard lock(mutex_);
     Transaction transaction(database_);
     if (Status begun = transaction.begin(); !begun) return begun.failure();
-    const Result<std::string> id = row.id.empty() ? next_id() : Result<std::string>(row.id);
+    Result<std::string> id = row.id.empty() ? next_id() : Result<std::string>(row.id);
     if (!id) return id;
     Statement insert(database_, "INSERT INTO run VALUES(?,?,?,?,?,?,?,?)");
     insert.bind(*id).bind(row.problem).bind(row.source).bind(row.target).bind(row.options_json);

@@ -69,14 +69,15 @@ Values native_multi_head(Call& c) {
   const NodeId q = c.x("query"), k = c.x("key"), v = c.x("value");
   if (c.has("mask")) c.refuse_argument("has a mask in its fused form");
   const int64_t width = c.integer("embed_dim"), heads = c.integer("num_head");
+  const int64_t depth = width / heads;
   const NodeId weight = c.x("qkv_weight"), bias = c.x("qkv_bias");
   const auto project = [&](NodeId x, int64_t i) {
     const NodeId y =
         c.linear(x, c.slice(weight, 0, i * width, (i + 1) * width), c.slice(bias, 0, i * width, (i + 1) * width));
-    return c.transpose(c.reshape(y, {c.size(y, 0), c.size(y, 1), heads, width / heads}), 1, 2);
+    return c.transpose(c.reshape(y, {c.size(y, 0), c.size(y, 1), heads, depth}), 1, 2);
   };
   const NodeId query = project(q, 0), key = project(k, 1), value = project(v, 2);
-  const double scale = 1 / std::sqrt(static_cast<double>(width / heads));
+  const double scale = 1 / std::sqrt(static_cast<double>(depth));
   const NodeId p = c.softmax(c.scaled(c.matmul(query, c.transpose(key, 2, 3)), scale), 3);
   const NodeId joined = c.reshape(c.transpose(c.matmul(p, value), 1, 2), c.shape(q));
   const NodeId y = c.linear(joined, c.x("proj_weight"), c.x("proj_bias"));

@@ -123,6 +123,6 @@ Rows random_rows();
 const Expand* find_expansion(std::string_view target);
 std::vector<std::string> table_targets();
 /// Adds rows to the table for this process (tests, and ops of a user's own). Not thread-safe.
-void add_rows(Rows rows);
+void add_rows(const Rows& rows);
 
 }  // namespace kw::graph::aten

@@ -34,7 +34,8 @@ NodeId spaced(Call& c) {
   const double start = c.number("start"), end = c.number("end");
   const int64_t steps = c.out().shape[0];
   const double step = steps > 1 ? (end - start) / static_cast<double>(steps - 1) : 0;
-  const auto half = static_cast<double>(steps / 2), last = static_cast<double>(steps - 1);
+  const int64_t middle = steps / 2;
+  const auto half = static_cast<double>(middle), last = static_cast<double>(steps - 1);
   return c.map(c.g.iota(steps), [&](E i) {
     const E k = i.to(DType::f64);
     return select(i < half, k * step + start, end - (last - k) * step);

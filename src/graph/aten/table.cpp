@@ -48,7 +48,7 @@ std::vector<std::string> table_targets() {
   return names;
 }
 
-void add_rows(Rows rows) {
+void add_rows(const Rows& rows) {
   for (const Row& row : rows) add_row(table(), row);
 }
 

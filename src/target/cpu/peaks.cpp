@@ -28,6 +28,7 @@ typedef float Vector16 __attribute__((vector_size(16)));
 
 // The same bodies for each instruction set: a function's target attribute cannot depend on a template argument.
 // `rows` x `columns` accumulators stay in registers; the L1 tile has the shape that the GEMM family uses.
+// NOLINTBEGIN(bugprone-macro-parentheses): the arguments are names, types and literals
 #define KW_PEAK_BODIES(NAME, ATTRIBUTE, VECTOR, ROWS, COLUMNS)                                            \
   ATTRIBUTE void NAME##_registers(int64_t turns, float* sink) {                                           \
     VECTOR c[ROWS * COLUMNS] = {}, x, y;                                                                  \
@@ -57,6 +58,7 @@ typedef float Vector16 __attribute__((vector_size(16)));
     _Pragma("GCC unroll 32") for (int i = 0; i < ROWS * COLUMNS; ++i) sum += c[i];                        \
     std::memcpy(sink, &sum, sizeof(sum));                                                                 \
   }
+// NOLINTEND(bugprone-macro-parentheses)
 
 #if defined(__x86_64__)
 KW_PEAK_BODIES(avx512, __attribute__((target("avx512f,fma"), noinline, optimize("O3"))), Vector64, 8, 3)
