@@ -207,7 +207,7 @@ Expr unary(Op op, Expr a) {
   return raw(std::move(node));
 }
 
-Expr select(Expr condition, Expr a, Expr b) {
+Expr select(Expr condition, const Expr& a, const Expr& b) {
   if (is_constant(condition)) return condition->integer ? a : b;
   const int lanes = std::max({condition.type().lanes, a.type().lanes, b.type().lanes});
   ExprNode node;

@@ -107,7 +107,7 @@ Expr operator&&(Expr a, Expr b);
 Expr min_of(Expr a, Expr b);
 Expr max_of(Expr a, Expr b);
 Expr unary(Op op, Expr a);
-Expr select(Expr condition, Expr a, Expr b);
+Expr select(Expr condition, const Expr& a, const Expr& b);
 Expr cast(Expr a, DType dtype);
 Expr splat(Expr a, int lanes);
 Expr ramp(Expr a, Type type);

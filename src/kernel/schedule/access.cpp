@@ -77,7 +77,7 @@ Expr linear_index(const Shape& shape, const Coords& at) {
   return linear;
 }
 
-Coords coords_of(const Shape& shape, Expr linear) {
+Coords coords_of(const Shape& shape, const Expr& linear) {
   Coords at(shape.size());
   int64_t inner = 1;
   for (size_t i = shape.size(); i-- > 0;) {
@@ -220,9 +220,10 @@ bool ValueReader::has_vector_form(DType stored) const {
   return compute_dtype(stored) == DType::f32 || stored == DType::i32;
 }
 
-Expr ValueReader::guarded(Expr valid, NodeId input, const Coords& at, double otherwise, DType dtype, tile::Block& out) {
+Expr ValueReader::guarded(const Expr& valid, NodeId input, const Coords& at, double otherwise, DType dtype,
+                          tile::Block& out) {
   if (valid->op == Op::imm && valid->integer) return read(input, at, out);
-  const Expr fill = tile::imm(otherwise, {coder_.register_dtype(dtype), 1});
+  Expr fill = tile::imm(otherwise, {coder_.register_dtype(dtype), 1});
   if (valid->op == Op::imm) return fill;
   undecided_.push_back(valid);
   if (lanes_ > 1 && tile::mentions(valid, lane_var_)) spoiled_ = true;

@@ -18,7 +18,7 @@ using Coords = std::vector<tile::Expr>;  // one scalar i64 an axis
 
 /// Row-major position of `at` in `shape`, and back.
 tile::Expr linear_index(const Shape& shape, const Coords& at);
-Coords coords_of(const Shape& shape, tile::Expr linear);
+Coords coords_of(const Shape& shape, const tile::Expr& linear);
 
 /// Where a view's element comes from: coordinates in the view's input, or a constant where it is padding.
 struct Origin {
@@ -71,7 +71,7 @@ class ValueReader {
   tile::Expr from_buffer(graph::NodeId id, const Coords& at);
   tile::Expr iota_value(const tile::Expr& at);
   tile::Expr map_value(const graph::Node& node, const Coords& at, tile::Block& out);
-  tile::Expr guarded(tile::Expr valid, graph::NodeId input, const Coords& at, double otherwise, DType dtype,
+  tile::Expr guarded(const tile::Expr& valid, graph::NodeId input, const Coords& at, double otherwise, DType dtype,
                      tile::Block& out);
   tile::Expr one_of(const tile::Expr& condition, const Branch& then, const Branch& otherwise, tile::Block& out);
   tile::Expr gathered(const graph::Node& node, const Coords& at, tile::Block& out);

@@ -124,7 +124,7 @@ void WindowLowering::stage_plane(Block& body) {
 }
 
 /// Loops over phases and cells of the axes from `axis` to the last but one, then one row.
-Block WindowLowering::stage_rows(size_t axis, Expr valid) {
+Block WindowLowering::stage_rows(size_t axis, const Expr& valid) {
   Block body;
   if (axis + 1 == problem_.axes.size()) {
     stage_row(body, valid);

@@ -24,7 +24,7 @@ class WindowLowering {
   void clear_slack(Block& body) const;
   void add_weights(Block& body);
   void stage_plane(Block& body);
-  Block stage_rows(size_t axis, Expr valid);
+  Block stage_rows(size_t axis, const Expr& valid);
   void stage_row(Block& body, const Expr& valid);
   Expr row_shift() const;
   Range inside_row() const;
