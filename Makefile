@@ -37,8 +37,8 @@ lint: setup-dev build ## clang-format, clang-tidy, ruff, mypy
 	@scripts/lint.sh $(BUILD)
 
 format: ## rewrite sources in the house's format
-	@git ls-files '*.cpp' '*.h' '*.c' | xargs clang-format-16 -i
-	@.venv/bin/ruff format python tests scripts examples
+	@git ls-files '*.cpp' '*.h' '*.c' | xargs clang-format-$$(scripts/llvm.sh) -i
+	@.venv/bin/ruff format python tests scripts examples tools
 
 fuzz: setup-dev ## a short run of the fuzzers over archives and Plans
 	@scripts/fuzz.sh

@@ -4,6 +4,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build}
+python="python tests scripts examples tools"
 failed=()
 
 run() { # NAME COMMAND...: its output, only where it complains
@@ -18,11 +19,12 @@ run() { # NAME COMMAND...: its output, only where it complains
   fi
 }
 
-formatted() { git ls-files '*.cpp' '*.h' '*.c' | xargs clang-format-16 --dry-run -Werror; }
+llvm=$(scripts/llvm.sh) || exit
+formatted() { git ls-files '*.cpp' '*.h' '*.c' | xargs "clang-format-$llvm" --dry-run -Werror; }
 
 # "N warnings generated." counts what was suppressed in the system's headers: no finding, so it is dropped.
 tidy() {
-  git ls-files 'src/*.cpp' | xargs -P 2 -n 4 clang-tidy-16 -p "$build" --quiet --warnings-as-errors='*' 2>&1 |
+  git ls-files 'src/*.cpp' | xargs -P "$(nproc)" -n 2 "clang-tidy-$llvm" -p "$build" --quiet --warnings-as-errors='*' 2>&1 |
     grep -vE '^[0-9]+ warnings? (generated|treated as errors?)'
   return "${PIPESTATUS[1]}"
 }
@@ -33,8 +35,8 @@ tidy() {
   exit 2
 }
 run clang-format formatted
-run "ruff check" .venv/bin/ruff check python tests scripts examples
-run "ruff format" .venv/bin/ruff format --check python tests scripts examples
+run "ruff check" .venv/bin/ruff check $python
+run "ruff format" .venv/bin/ruff format --check $python
 run mypy .venv/bin/mypy python/kernelwright
-if [ "${KW_TIDY:-strict}" = report ]; then tidy || echo "lint: clang-tidy has findings (above)"; else run clang-tidy tidy; fi
+run clang-tidy tidy
 [ ${#failed[@]} = 0 ] || exit 1

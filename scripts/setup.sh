@@ -9,7 +9,6 @@ dev=0
 apt_packages=(g++ cmake ninja-build ccache libcli11-dev libfmt-dev nlohmann-json3-dev libtomlplusplus-dev zlib1g-dev
   libsqlite3-dev libcurl4-openssl-dev doctest-dev libssl-dev libopenblas-dev libseccomp-dev bubblewrap binutils pkg-config
   python3-venv python3-dev)
-apt_dev_packages=(clang-16 libclang-rt-16-dev clang-format-16 clang-tidy-16)
 brew_packages=(cmake ninja ccache cli11 fmt nlohmann-json tomlplusplus curl sqlite doctest openssl@3 openblas python@3.12)
 
 as_root() {
@@ -20,16 +19,25 @@ as_root() {
   fi
 }
 
+llvm_packages() { echo "clang-$1 libclang-rt-$1-dev clang-format-$1 clang-tidy-$1"; }
+
+find_missing() { # PACKAGE...: those that are not installed, into `missing`
+  local installed
+  installed=$(dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' "$@" 2> /dev/null | sed -n 's/^ii *//p' || true)
+  mapfile -t missing < <(printf '%s\n' "$@" | grep -vxF "$installed")
+}
+
 setup_apt() {
-  local wanted=("${apt_packages[@]}")
-  [ "$dev" = 1 ] && wanted+=("${apt_dev_packages[@]}")
-  missing=()
-  for package in "${wanted[@]}"; do
-    dpkg-query -W -f '${Status}' "$package" 2> /dev/null | grep -q 'install ok installed' || missing+=("$package")
-  done
+  local wanted=("${apt_packages[@]}") llvm=()
+  [ "$dev" = 1 ] && read -ra llvm < <(llvm_packages "$(scripts/llvm.sh 2> /dev/null || echo 16)")
+  find_missing "${wanted[@]}" "${llvm[@]}"
   [ ${#missing[@]} = 0 ] && return
-  echo "installing: ${missing[*]}" >&2
   as_root apt-get update -qq
+  if [ "$dev" = 1 ]; then # apt now knows what it offers
+    read -ra llvm < <(llvm_packages "$(scripts/llvm.sh 2> /dev/null || scripts/llvm.sh --offered)")
+    find_missing "${wanted[@]}" "${llvm[@]}"
+  fi
+  echo "installing: ${missing[*]}" >&2
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null
 }
 
@@ -55,6 +63,8 @@ setup_python() {
   .venv/bin/python -m pip install --quiet --disable-pip-version-check ${KW_PIP_ARGS:-} "${args[@]}"
   echo "$PWD/python" > "$(.venv/bin/python -c 'import site; print(site.getsitepackages()[0])')/kernelwright.pth"
   echo "$wanted" > "$stamp"
+  # What tests need holds what users need.
+  [ "$dev" = 0 ] || cksum < requirements.txt > .venv/.requirements-0
 }
 
 if command -v apt-get > /dev/null; then setup_apt
