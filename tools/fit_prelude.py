@@ -1,4 +1,6 @@
-"""Minimax polynomials of the CPU prelude's float32 functions: prints the coefficients found in src/kernel/emit/cpu_prelude.h.
+"""Minimax polynomials of the CPU prelude's float32 functions.
+
+Prints the coefficients found in src/kernel/emit/cpu_prelude.h.
 
 Lawson's iteration (reweighted least squares) on a dense grid, in float64; the leading coefficients that the code
 fixes (1, 1/2, ...) are taken out of the target first.
@@ -33,27 +35,60 @@ def fit(name, target, weight, lo, hi, degree, points=3000):
     print("  " + ", ".join(f"{float(np.float32(c)):.9g}f" for c in coef))
 
 
-def series(f, direct, order, small=mp.mpf("1e-3")):
+def series(f, direct, order):
     """direct(x), by Taylor's series of f near 0 where the direct form cancels."""
     coef = mp.taylor(f, 0, order + 12)[order:]
-    return lambda x: mp.polyval(coef[::-1], x) if abs(x) < small else direct(x)
+    return lambda x: mp.polyval(coef[::-1], x) if abs(x) < mp.mpf("1e-3") else direct(x)
 
 
-h = float(mp.log(2) / 2)
-fit("exp (r^2 q)", series(mp.exp, lambda r: (mp.exp(r) - 1 - r) / r**2, 2), lambda r: r**2, -h - 1e-3, h + 1e-3, 4)
-fit("expm1 (r^2 q)", series(mp.exp, lambda r: (mp.exp(r) - 1 - r) / r**2, 2), lambda r: abs(r), -h - 1e-3, h + 1e-3, 5)
-ln2 = mp.log(2)
-fit("exp2 (r q)", series(lambda r: mp.power(2, r), lambda r: (mp.power(2, r) - 1) / r, 1), lambda r: abs(r), -0.5, 0.5, 5)
-g = series(lambda f: mp.log(1 + f), lambda f: (mp.log(1 + f) - f + f * f / 2) / f**3, 0)
-c = mp.taylor(lambda f: mp.log(1 + f), 0, 30)
-tail = lambda f: mp.polyval(c[3:][::-1], f) if abs(f) < 0.05 else (mp.log(1 + f) - f + f * f / 2) / f**3
-fit("log (f^3 p)", tail, lambda f: abs(f) ** 3 / max(abs(mp.log(1 + f)), mp.mpf("1e-9")) if f else 0, -0.2929, 0.4143, 8)
-q = float((mp.pi / 4) ** 2) * 1.001
-fit("sin (r^3 s(r^2))", lambda t: (mp.sin(mp.sqrt(t)) - mp.sqrt(t)) / mp.sqrt(t) ** 3 if t > 1e-8 else mp.mpf(-1) / 6 + t / 120, lambda t: t, 0, q, 3)
-fit("cos (r^4 c(r^2))", lambda t: (mp.cos(mp.sqrt(t)) - 1 + t / 2) / t**2 if t > 1e-6 else mp.mpf(1) / 24 - t / 720, lambda t: t**2, 0, q, 2)
-fit("asin (x^3 p(x^2))", lambda t: (mp.asin(mp.sqrt(t)) - mp.sqrt(t)) / mp.sqrt(t) ** 3 if t > 1e-6 else mp.mpf(1) / 6 + t * 3 / 40, lambda t: t, 0, 0.25, 5)
-for d in (7, 8):
-    fit(f"atan{d} (x^3 p(x^2))", lambda t: (mp.atan(mp.sqrt(t)) - mp.sqrt(t)) / mp.sqrt(t) ** 3 if t > 1e-6 else -mp.mpf(1) / 3 + t / 5, lambda t: t / mp.atan(mp.sqrt(t)) * mp.sqrt(t) if t else 0, 0, 1, d)
-fit("erf small (x p(x^2))", lambda t: mp.erf(mp.sqrt(t)) / mp.sqrt(t) if t > 1e-12 else 2 / mp.sqrt(mp.pi), lambda t: 1, 0, 1.0, 6)
-for d in (7, 8, 9):
-    fit(f"erfc exponent {d}: -log(erfc) = p(x)", lambda x: -mp.log(mp.erfc(x)), lambda x: mp.erfc(x), 0.95, 4.0, d)
+def of_square(f, near_zero, small=1e-6):
+    """f(x) as a function of t = x^2, by near_zero(t) where f cancels."""
+    return lambda t: f(mp.sqrt(t)) if t > small else near_zero(t)
+
+
+def log_rest(f):
+    """(log(1 + f) - f + f^2 / 2) / f^3, by its series near 0."""
+    return mp.polyval(log_series[3:][::-1], f) if abs(f) < 0.05 else (mp.log(1 + f) - f + f * f / 2) / f**3
+
+
+def fit_exponentials():
+    h = float(mp.log(2) / 2) + 1e-3
+    rest = series(mp.exp, lambda r: (mp.exp(r) - 1 - r) / r**2, 2)
+    fit("exp (r^2 q)", rest, lambda r: r**2, -h, h, 4)
+    fit("expm1 (r^2 q)", rest, lambda r: abs(r), -h, h, 5)
+    rest = series(lambda r: mp.power(2, r), lambda r: (mp.power(2, r) - 1) / r, 1)
+    fit("exp2 (r q)", rest, lambda r: abs(r), -0.5, 0.5, 5)
+
+
+def fit_log():
+    def weight(f):
+        return abs(f) ** 3 / max(abs(mp.log(1 + f)), mp.mpf("1e-9")) if f else 0
+
+    fit("log (f^3 p)", log_rest, weight, -0.2929, 0.4143, 8)
+
+
+def fit_circular():
+    q = float((mp.pi / 4) ** 2) * 1.001
+    sin = of_square(lambda x: (mp.sin(x) - x) / x**3, lambda t: mp.mpf(-1) / 6 + t / 120, 1e-8)
+    fit("sin (r^3 s(r^2))", sin, lambda t: t, 0, q, 3)
+    cos = of_square(lambda x: (mp.cos(x) - 1 + x**2 / 2) / x**4, lambda t: mp.mpf(1) / 24 - t / 720)
+    fit("cos (r^4 c(r^2))", cos, lambda t: t**2, 0, q, 2)
+    asin = of_square(lambda x: (mp.asin(x) - x) / x**3, lambda t: mp.mpf(1) / 6 + t * 3 / 40)
+    fit("asin (x^3 p(x^2))", asin, lambda t: t, 0, 0.25, 5)
+    atan = of_square(lambda x: (mp.atan(x) - x) / x**3, lambda t: -mp.mpf(1) / 3 + t / 5)
+    for d in (7, 8):
+        fit(f"atan{d} (x^3 p(x^2))", atan, lambda t: t / mp.atan(mp.sqrt(t)) * mp.sqrt(t) if t else 0, 0, 1, d)
+
+
+def fit_error_functions():
+    erf = of_square(lambda x: mp.erf(x) / x, lambda t: 2 / mp.sqrt(mp.pi), 1e-12)
+    fit("erf small (x p(x^2))", erf, lambda t: 1, 0, 1.0, 6)
+    for d in (7, 8, 9):
+        fit(f"erfc exponent {d}: -log(erfc) = p(x)", lambda x: -mp.log(mp.erfc(x)), mp.erfc, 0.95, 4.0, d)
+
+
+log_series = mp.taylor(lambda f: mp.log(1 + f), 0, 30)
+fit_exponentials()
+fit_log()
+fit_circular()
+fit_error_functions()
