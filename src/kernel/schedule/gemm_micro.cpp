@@ -9,6 +9,10 @@ namespace {
 
 constexpr int prefetch_rows = 8;  // of the column panel: hides the L2's latency behind about 100 cycles of work
 
+/// Products summed in one chain. A chain's rounding error grows with its length, of runs that are added up with the
+/// square root of their number: 3072 products err 3.4 times less in runs of 256, for under 2% of the time.
+constexpr int sum_run = 256;
+
 std::string scalar_type(DType dtype) { return dtype == DType::f64 ? "double" : "float"; }
 
 /// One line for each accumulator.
@@ -21,11 +25,11 @@ void each_accumulator(std::string& text, const MicroShape& shape, Line line) {
 std::string one_k(const MicroShape& shape, int element_bytes) {
   std::string text;
   for (int line = 0; line < shape.width() * element_bytes; line += 64)
-    text += fmt::format("    __builtin_prefetch(b + {});\n", prefetch_rows * shape.width() + line / element_bytes);
+    text += fmt::format("      __builtin_prefetch(b + {});\n", prefetch_rows * shape.width() + line / element_bytes);
   for (int j = 0; j < shape.nv; ++j)
-    text += fmt::format("    const V b{0} = *(const U*)(b + {1});\n", j, j * shape.lanes);
+    text += fmt::format("      const V b{0} = *(const U*)(b + {1});\n", j, j * shape.lanes);
   for (int i = 0; i < shape.mr; ++i) {
-    for (int j = 0; j < shape.nv; ++j) text += fmt::format("    c{0}_{1} += a[{0}] * b{1};\n", i, j);
+    for (int j = 0; j < shape.nv; ++j) text += fmt::format("      c{0}_{1} += a[{0}] * b{1};\n", i, j);
   }
   return text;
 }
@@ -63,12 +67,15 @@ std::string micro_text(const std::string& name, const MicroShape& shape) {
       "  a += ao; b += bo; t += to;\n",
       name, scalar, shape.lanes * element_bytes, element_bytes);
   auto place = [&](int i, int j) { return fmt::format("*(U*)(t + {})", i * shape.width() + j * shape.lanes); };
-  each_accumulator(text, shape, [&](int i, int j) { return fmt::format("  V c{}_{} = {{}};\n", i, j); });
-  text += "  for (int64_t k = 0; k < kc; ++k) {\n" + one_k(shape, element_bytes);
-  text += fmt::format("    a += {}; b += {};\n  }}\n  if (k0 > 0) {{\n", shape.mr, shape.width());
-  each_accumulator(text, shape, [&](int i, int j) { return fmt::format("    c{}_{} += {};\n", i, j, place(i, j)); });
+  text += fmt::format("  for (int64_t begin = 0; begin < kc; begin += {0}) {{\n", sum_run);
+  text += fmt::format("    const int64_t end = kc - begin < {0} ? kc : begin + {0};\n", sum_run);
+  each_accumulator(text, shape, [&](int i, int j) { return fmt::format("    V c{}_{} = {{}};\n", i, j); });
+  text += "    for (int64_t k = begin; k < end; ++k) {\n" + one_k(shape, element_bytes);
+  text += fmt::format("      a += {}; b += {};\n    }}\n    if (k0 + begin > 0) {{\n", shape.mr, shape.width());
+  each_accumulator(text, shape, [&](int i, int j) { return fmt::format("      c{}_{} += {};\n", i, j, place(i, j)); });
+  text += "    }\n";
+  each_accumulator(text, shape, [&](int i, int j) { return fmt::format("    {} = c{}_{};\n", place(i, j), i, j); });
   text += "  }\n";
-  each_accumulator(text, shape, [&](int i, int j) { return fmt::format("  {} = c{}_{};\n", place(i, j), i, j); });
   return text + "}\n";
 }
 
