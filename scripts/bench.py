@@ -18,6 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BASELINES = ["eager", "compile", "max-autotune", "onnxruntime"]
+DEFAULT_TIME_S = 75
 NETWORKS = ["resnet18", "mobilenet_v2", "bert_2layer", "llama_2layer"]
 
 
@@ -96,10 +97,19 @@ def versions() -> dict:
     return found
 
 
+def command_of(args: argparse.Namespace) -> str:
+    flags = [f"--time {args.time:g}"] if args.time != DEFAULT_TIME_S else []
+    flags += [
+        str(Path(module).resolve().relative_to(ROOT)) if ROOT in Path(module).resolve().parents else module
+        for module in args.modules
+    ]
+    return "make bench" + (f" BENCH_FLAGS='{' '.join(flags)}'" if flags else "")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", default=str(ROOT / "build/kernelwright"))
-    parser.add_argument("--time", type=float, default=75, help="wall clock for each module [s]")
+    parser.add_argument("--time", type=float, default=DEFAULT_TIME_S, help="wall clock for each module [s]")
     parser.add_argument("--networks", action="store_true", help="the transformers networks too")
     parser.add_argument("--output", help="write the results as JSON")
     parser.add_argument("modules", nargs="*")
@@ -118,7 +128,7 @@ def main() -> int:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout.strip()
         record = {
             "format": "kernelwright-results/1",
-            "command": "make bench",
+            "command": command_of(args),
             "commit": commit,
             "date": time.strftime("%Y-%m-%d"),
             "machine": machine(),
@@ -126,6 +136,8 @@ def main() -> int:
             "geometric_mean": geomean,
             "results": results,
         }
+        for result in results:
+            result["package"] = Path(result["package"]).name if result.get("package") else None
         Path(args.output).write_text(json.dumps(record, indent=1) + "\n")
     return 0 if all(r["verdict"] in ("verified", "fallback") for r in results) else 1
 

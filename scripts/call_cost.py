@@ -37,9 +37,8 @@ def packed(binary: str, source: str, folder: Path) -> Path:
 
 def empty_call_us(package: Path) -> float:
     """Median over batches of a thousand calls [us]."""
-    import torch
-
     import kernelwright
+    import torch
 
     fast, x = kernelwright.load(str(package)), torch.randn(4)
     assert torch.equal(fast(x), x + 1) and fast.stats()["kernel_calls"] == 1

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Writes docs/results.md from results/*.json: no number in it is typed by hand. --check: fails if it is stale."""
+"""Writes docs/results.md and the README's table from results/*.json: no number in them is typed by hand.
+
+--check: writes nothing, fails if one of them is stale.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/results.md"
+README = ROOT / "README.md"
+EXAMPLES = ROOT / "results/cpu-examples.json"
+BEGIN, END = "<!-- results -->", "<!-- /results -->"
 BASELINES = ["eager", "compile", "max-autotune", "onnxruntime"]
 
 INTRO = """# Results
@@ -49,12 +55,39 @@ def section(record: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
+def short_table(record: dict) -> str:
+    """Against the fastest baseline alone, for the README."""
+    lines = ["| module | fastest of the four | speed-up [95%] | the package runs |", "| --- | --- | --- | --- |"]
+    for result in record["results"]:
+        timing = result.get("timing")
+        ratio = f"{timing['median']:.2f} [{timing['lo']:.2f}, {timing['hi']:.2f}]" if timing else "-"
+        runs = f"kernels, gain by {result['gain']}" if result["verdict"] == "verified" else "the original"
+        lines.append(f"| {result['problem']} | {timing['baseline'] if timing else '-'} | {ratio} | {runs} |")
+    mean = f"{record['geometric_mean']:.2f}"
+    where = f"`{record['command']}` on {record['machine']['cpu']}, {record['date']}"
+    lines.append(
+        f"\nGeometric mean, originals counted as 1.00: **{mean}x** ({where}; "
+        "every baseline: [docs/results.md](docs/results.md))."
+    )
+    return "\n".join(lines)
+
+
+def with_table(readme: str, table: str) -> str:
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+
+
 def main() -> int:
     records = [json.loads(path.read_text()) for path in sorted((ROOT / "results").glob("*.json"))]
-    text = INTRO + "".join(section(record) for record in records)
+    records = [record for record in records if record.get("format") == "kernelwright-results/1"]
+    wanted = {PAGE: INTRO + "".join(section(record) for record in records)}
+    if EXAMPLES.exists():
+        wanted[README] = with_table(README.read_text(), short_table(json.loads(EXAMPLES.read_text())))
     if "--check" in sys.argv:
-        return 0 if PAGE.exists() and PAGE.read_text() == text else 1
-    PAGE.write_text(text)
+        return 0 if all(path.exists() and path.read_text() == text for path, text in wanted.items()) else 1
+    for path, text in wanted.items():
+        path.write_text(text)
     return 0
 
 
