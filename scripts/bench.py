@@ -88,7 +88,7 @@ def machine() -> dict:
 def versions() -> dict:
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {}
+    found: dict[str, str | None] = {}
     for name in ["torch", "onnxruntime", "onnx", "transformers"]:
         try:
             found[name] = version(name)
