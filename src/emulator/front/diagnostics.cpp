@@ -56,7 +56,7 @@ std::string_view line_of(std::string_view source, uint32_t line) {
 std::vector<Diagnostic> read_diagnostics(std::string_view words, std::string_view own_folder, size_t limit) {
   std::vector<Diagnostic> all;
   const auto is_own = [&](const std::string& file) {
-    return file.starts_with(own_folder) || file.starts_with("(kernelwright)");
+    return file.starts_with(own_folder) || file.starts_with("(kernelwright)") || file.starts_with("<");
   };
   for (size_t at = 0; at < words.size();) {
     size_t end = words.find('\n', at);

@@ -201,12 +201,17 @@ class Rewriter {
     bool is_const = false;
     for (size_t i = partner(declaration.params) + 1; i < end; ++i) {
       if (text(i) == "->") break;
-      if (text(i) == "constant" && !is_const && !declaration.init_list)
+      if (text(i) == "constant" && !is_const && !is_constructor(declaration))
         edits_.replace(i, "const");
       else if (is_address_space(text(i)))
         edits_.erase(i);
       is_const = is_const || text(i) == "const";
     }
+  }
+
+  bool is_constructor(const Declaration& declaration) const {
+    const std::string own = std::string(text(declaration.name)) + "::";
+    return declaration.in_record && (declaration.init_list || declaration.scope.ends_with(own));
   }
 
   /// `constant bool f [[function_constant(3)]];` becomes a variable that the host sets.
@@ -308,6 +313,7 @@ class Rewriter {
     key = range_key(declaration.first, declaration.params + 1, erased);
     for (const Parameter& parameter : read_parameters(lexed_, declaration.params))
       key += range_key(parameter.first, parameter.type_last, erased) + " , ";
+    if (erased && is_constructor(declaration)) return key;  // its qualifiers say where the object is, no more
     return key + range_key(params_end, end, erased);
   }
 

@@ -114,14 +114,14 @@ constexpr auto insert_bits(const A& base, const A& insert, uint offset, uint bit
     float##N made(0.0f);                                                                               \
     for (int i = 0; i < N; ++i) {                                                                      \
       const float part = static_cast<float>(static_cast<Type>(packed >> (i * 8 * sizeof(Type)))) / scale; \
-      made.kw_d[i] = part < low ? low : part;                                                          \
+      made.kw_ref(i) = part < low ? low : part;                                                          \
     }                                                                                                  \
     return made;                                                                                       \
   }                                                                                                    \
   inline Bits pack_float_to_##name(float##N value) {                                                   \
     Bits made = 0;                                                                                     \
     for (int i = 0; i < N; ++i) {                                                                      \
-      const float held = value.kw_d[i] > 1 ? 1 : value.kw_d[i] > low ? value.kw_d[i] : low;            \
+      const float held = value.kw_at(i) > 1 ? 1 : value.kw_at(i) > low ? value.kw_at(i) : low;            \
       const Type part = static_cast<Type>(static_cast<int>(__builtin_rintf(held * scale)));            \
       made |= static_cast<Bits>(static_cast<Bits>(static_cast<kw_emu::unsigned_of<Type>>(part)) << (i * 8 * sizeof(Type))); \
     }                                                                                                  \

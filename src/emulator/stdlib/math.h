@@ -38,7 +38,7 @@ constexpr auto each(F f, const V&... values) {
     return static_cast<T>(f(static_cast<A>(values)...));
   } else {
     metal::vec<T, widest<V...>> made(T{});
-    for (int i = 0; i < widest<V...>; ++i) made.kw_d[i] = static_cast<T>(f(static_cast<A>(at(values, i))...));
+    for (int i = 0; i < widest<V...>; ++i) made.kw_ref(i) = static_cast<T>(f(static_cast<A>(at(values, i))...));
     return made;
   }
 }
@@ -275,13 +275,13 @@ constexpr auto isordered(const A& a, const B& b) {
 template <int N>
 constexpr bool all(const vec<bool, N>& v) {
   for (int i = 0; i < N; ++i)
-    if (!v.kw_d[i]) return false;
+    if (!v.kw_at(i)) return false;
   return true;
 }
 template <int N>
 constexpr bool any(const vec<bool, N>& v) {
   for (int i = 0; i < N; ++i)
-    if (v.kw_d[i]) return true;
+    if (v.kw_at(i)) return true;
   return false;
 }
 constexpr bool all(bool v) { return v; }
@@ -304,7 +304,7 @@ constexpr auto select(const A& no, const B& yes, const vec<bool, N>& choice) {
   typedef typename kw_emu::CommonElement<A, B>::type T;
   vec<T, N> made(T{});
   for (int i = 0; i < N; ++i)
-    made.kw_d[i] = static_cast<T>(choice.kw_d[i] ? kw_emu::at(yes, i) : kw_emu::at(no, i));
+    made.kw_ref(i) = static_cast<T>(choice.kw_at(i) ? kw_emu::at(yes, i) : kw_emu::at(no, i));
   return made;
 }
 
@@ -332,7 +332,7 @@ inline auto ldexp(const A& a, const K& k) {
   } else {
     vec<T, kw_emu::count_of<A>> made(T{});
     for (int i = 0; i < kw_emu::count_of<A>; ++i)
-      made.kw_d[i] = static_cast<T>(__builtin_ldexpf(static_cast<float>(a.kw_at(i)), static_cast<int>(kw_emu::at(k, i))));
+      made.kw_ref(i) = static_cast<T>(__builtin_ldexpf(static_cast<float>(a.kw_at(i)), static_cast<int>(kw_emu::at(k, i))));
     return made;
   }
 }
@@ -352,7 +352,7 @@ inline auto frexp(const A& a, K& exponent) {
     vec<T, kw_emu::count_of<A>> made(T{});
     for (int i = 0; i < kw_emu::count_of<A>; ++i) {
       int power = 0;
-      made.kw_d[i] = static_cast<T>(__builtin_frexpf(static_cast<float>(a.kw_at(i)), &power));
+      made.kw_ref(i) = static_cast<T>(__builtin_frexpf(static_cast<float>(a.kw_at(i)), &power));
       exponent[i] = power;
     }
     return made;

@@ -12,7 +12,7 @@ struct matrix {
   template <kw_emu::Scalar S>
   explicit constexpr matrix(S diagonal) {
     for (int c = 0; c < C; ++c)
-      for (int r = 0; r < R; ++r) columns[c].kw_d[r] = c == r ? static_cast<T>(diagonal) : T(0);
+      for (int r = 0; r < R; ++r) columns[c].kw_ref(r) = c == r ? static_cast<T>(diagonal) : T(0);
   }
   template <class S>
     requires(!kw_emu::same<S, T>)
@@ -27,7 +27,7 @@ struct matrix {
   constexpr matrix(A first, S... rest) {
     const T all[] = {static_cast<T>(first), static_cast<T>(rest)...};
     for (int c = 0; c < C; ++c)
-      for (int r = 0; r < R; ++r) columns[c].kw_d[r] = all[c * R + r];
+      for (int r = 0; r < R; ++r) columns[c].kw_ref(r) = all[c * R + r];
   }
   constexpr vec<T, R>& operator[](int c) { return columns[c]; }
   constexpr const vec<T, R>& operator[](int c) const { return columns[c]; }
@@ -72,7 +72,7 @@ template <class T, int C, int R, kw_emu::Vector V>
   requires(kw_emu::count_of<V> == R)
 constexpr vec<T, C> operator*(const V& v, const matrix<T, C, R>& m) {
   vec<T, C> made(T(0));
-  for (int c = 0; c < C; ++c) made.kw_d[c] = dot(v, m[c]);
+  for (int c = 0; c < C; ++c) made.kw_ref(c) = dot(v, m[c]);
   return made;
 }
 template <class T, int K, int R, int C>

@@ -61,22 +61,28 @@ struct Smaller {
     else return smaller(a, b);
   }
 };
+// Of floating values, the bits: one header of many asks for it.
+template <class T>
+using Bits = conditional_t<sizeof(T) == 2, uint16_t, uint32_t>;
 struct And {
   template <class T>
   static T of(T a, T b) {
-    return T(a & b);
+    if constexpr (floating<T>) return metal::as_type<T>(Bits<T>(metal::as_type<Bits<T>>(a) & metal::as_type<Bits<T>>(b)));
+    else return T(a & b);
   }
 };
 struct Or {
   template <class T>
   static T of(T a, T b) {
-    return T(a | b);
+    if constexpr (floating<T>) return metal::as_type<T>(Bits<T>(metal::as_type<Bits<T>>(a) | metal::as_type<Bits<T>>(b)));
+    else return T(a | b);
   }
 };
 struct Xor {
   template <class T>
   static T of(T a, T b) {
-    return T(a ^ b);
+    if constexpr (floating<T>) return metal::as_type<T>(Bits<T>(metal::as_type<Bits<T>>(a) ^ metal::as_type<Bits<T>>(b)));
+    else return T(a ^ b);
   }
 };
 

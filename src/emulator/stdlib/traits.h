@@ -41,7 +41,6 @@ KW_TRAIT(is_lvalue_reference, __is_lvalue_reference(T))
 KW_TRAIT(is_rvalue_reference, __is_rvalue_reference(T))
 KW_TRAIT(is_const, __is_const(T))
 KW_TRAIT(is_volatile, __is_volatile(T))
-KW_TRAIT(is_empty, __is_empty(T))
 KW_TRAIT(is_polymorphic, __is_polymorphic(T))
 KW_TRAIT(is_abstract, __is_abstract(T))
 KW_TRAIT(is_final, __is_final(T))
@@ -101,8 +100,6 @@ using kw_emu::conditional_t;
 using kw_emu::enable_if;
 template <bool c, class T = void>
 using enable_if_t = typename enable_if<c, T>::type;
-template <class...>
-using void_t = void;
 template <class T>
 __add_rvalue_reference(T) declval() noexcept;
 

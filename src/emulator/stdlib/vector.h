@@ -173,6 +173,8 @@ namespace kw_emu {
 template <class T, int N>
 struct Storage {
   T kw_d[N];
+  constexpr T& kw_ref(int i) { return kw_d[i]; }
+  constexpr const T& kw_at(int i) const { return kw_d[i]; }
 };
 template <class T>
 struct Storage<T, 2> {
@@ -188,7 +190,16 @@ struct Storage<T, 2> {
     KW_SWIZZLES2(x, y)
     KW_SWIZZLES2(r, g)
   };
-  constexpr Storage(const T (&all)[2]) : kw_d{all[0], all[1]} {}
+  constexpr Storage(const T (&all)[2]) : x(all[0]), y(all[1]) {}
+  /// An element. While constants are computed a union has one member only: the letters.
+  constexpr T& kw_ref(int i) {
+    if (__builtin_is_constant_evaluated()) return i == 0 ? x : y;
+    return kw_d[i];
+  }
+  constexpr const T& kw_at(int i) const {
+    if (__builtin_is_constant_evaluated()) return i == 0 ? x : y;
+    return kw_d[i];
+  }
   Storage() = default;
   Storage(const Storage&) = default;
 };
@@ -206,7 +217,16 @@ struct Storage<T, 3> {
     KW_SWIZZLES3(x, y, z)
     KW_SWIZZLES3(r, g, b)
   };
-  constexpr Storage(const T (&all)[3]) : kw_d{all[0], all[1], all[2]} {}
+  constexpr Storage(const T (&all)[3]) : x(all[0]), y(all[1]), z(all[2]) {}
+  /// An element. While constants are computed a union has one member only: the letters.
+  constexpr T& kw_ref(int i) {
+    if (__builtin_is_constant_evaluated()) return i == 0 ? x : i == 1 ? y : z;
+    return kw_d[i];
+  }
+  constexpr const T& kw_at(int i) const {
+    if (__builtin_is_constant_evaluated()) return i == 0 ? x : i == 1 ? y : z;
+    return kw_d[i];
+  }
   Storage() = default;
   Storage(const Storage&) = default;
 };
@@ -224,7 +244,16 @@ struct Storage<T, 4> {
     KW_SWIZZLES4(x, y, z, w)
     KW_SWIZZLES4(r, g, b, a)
   };
-  constexpr Storage(const T (&all)[4]) : kw_d{all[0], all[1], all[2], all[3]} {}
+  constexpr Storage(const T (&all)[4]) : x(all[0]), y(all[1]), z(all[2]), w(all[3]) {}
+  /// An element. While constants are computed a union has one member only: the letters.
+  constexpr T& kw_ref(int i) {
+    if (__builtin_is_constant_evaluated()) return i == 0 ? x : i == 1 ? y : i == 2 ? z : w;
+    return kw_d[i];
+  }
+  constexpr const T& kw_at(int i) const {
+    if (__builtin_is_constant_evaluated()) return i == 0 ? x : i == 1 ? y : i == 2 ? z : w;
+    return kw_d[i];
+  }
   Storage() = default;
   Storage(const Storage&) = default;
 };
@@ -287,9 +316,8 @@ constexpr Row<T, N> splat(const V& value) {
   template <kw_emu::Value A, kw_emu::Value B, kw_emu::Value... C>                                               \
     requires(kw_emu::places_of<A> + kw_emu::places_of<B> + (0 + ... + kw_emu::places_of<C>) == N)               \
   constexpr name(const A& a, const B& b, const C&... c) : kw_base(kw_emu::row_of<T, N>(a, b, c...).all) {}      \
-  constexpr const T& kw_at(int i) const { return this->kw_d[i]; }                                               \
-  constexpr T& operator[](size_t i) { return this->kw_d[i]; }                                                   \
-  constexpr const T& operator[](size_t i) const { return this->kw_d[i]; }                                       \
+  constexpr T& operator[](size_t i) { return this->kw_ref(static_cast<int>(i)); } \
+  constexpr const T& operator[](size_t i) const { return this->kw_at(static_cast<int>(i)); } \
   constexpr const volatile T& operator[](size_t i) const volatile { return this->kw_d[i]; }
 
 namespace metal {
@@ -312,7 +340,7 @@ struct packed_vec : kw_emu::Storage<T, N> {
     typedef typename kw_emu::ElementPair<A, B>::type T;                                                           \
     vec<T, kw_emu::widest<A, B>> made(T{});                                                                       \
     for (int i = 0; i < kw_emu::widest<A, B>; ++i)                                                                \
-      made.kw_d[i] = static_cast<T>(static_cast<T>(kw_emu::at(a, i)) op static_cast<T>(kw_emu::at(b, i)));        \
+      made.kw_ref(i) = static_cast<T>(static_cast<T>(kw_emu::at(a, i)) op static_cast<T>(kw_emu::at(b, i)));        \
     return made;                                                                                                  \
   }                                                                                                               \
   template <kw_emu::Vector A, kw_emu::Value B>                                                                    \
@@ -340,7 +368,7 @@ KW_BINARY(>>)
     typedef typename kw_emu::ElementPair<A, B>::type T;                                                           \
     vec<bool, kw_emu::widest<A, B>> made(false);                                                                  \
     for (int i = 0; i < kw_emu::widest<A, B>; ++i)                                                                \
-      made.kw_d[i] = static_cast<T>(kw_emu::at(a, i)) op static_cast<T>(kw_emu::at(b, i));                        \
+      made.kw_ref(i) = static_cast<T>(kw_emu::at(a, i)) op static_cast<T>(kw_emu::at(b, i));                        \
     return made;                                                                                                  \
   }
 KW_COMPARE(<)
@@ -358,7 +386,7 @@ KW_COMPARE(||)
   constexpr auto operator op(const A& a) {                                                                \
     typedef kw_emu::element_of<A> T;                                                                      \
     vec<Result, kw_emu::count_of<A>> made(Result{});                                                      \
-    for (int i = 0; i < kw_emu::count_of<A>; ++i) made.kw_d[i] = static_cast<Result>(op kw_emu::at(a, i)); \
+    for (int i = 0; i < kw_emu::count_of<A>; ++i) made.kw_ref(i) = static_cast<Result>(op kw_emu::at(a, i)); \
     return made;                                                                                          \
   }
 KW_UNARY(-, T)
