@@ -119,3 +119,37 @@ TEST_CASE("an error within metal_stdlib is reported where the user led to it") {
   CHECK(bad.failure().message.find("test.metal:4: ") != std::string::npos);
   CHECK(bad.failure().message.find("two vectors of different element types") != std::string::npos);
 }
+
+TEST_CASE("what only an instantiation shows is said at the user's line") {
+  const auto compile = [](const std::string& body) {
+    const auto made =
+        compile_metal(toolchain(), source_of("#include <metal_stdlib>\nusing namespace metal;\n" + body), {});
+    REQUIRE_FALSE(made.ok());
+    return made.failure().message;
+  };
+  const std::string large = compile(
+      "template <typename T> kernel void f(device T* x [[buffer(0)]]) {\n"
+      "  threadgroup T a[4096];\n  { threadgroup T b[4097];\n    x[0] = a[0] + b[0]; }\n}\n"
+      "template [[host_name(\"f\")]] kernel void f<float>(device float*);\n");
+  CHECK(large.find("test.metal:5: ") != std::string::npos);
+  CHECK(large.find("threadgroup variables take more than 32768 bytes") != std::string::npos);
+  const std::string wide = compile("kernel void f(device long* x [[buffer(0)]]) {\n  x[0] = simd_sum(x[0]);\n}\n");
+  CHECK(wide.find("test.metal:4: ") != std::string::npos);
+  CHECK(wide.find("no 64-bit values") != std::string::npos);
+  const std::string bfloats = compile("kernel void f(device bfloat* x [[buffer(0)]]) {\n  x[0] = exp(x[0]);\n}\n");
+  CHECK(bfloats.find("test.metal:4: ") != std::string::npos);
+}
+
+TEST_CASE("what Apple's compiler would refuse is refused, unless it is asked not to be") {
+  const MetalSource source = source_of(
+      "#include <metal_stdlib>\nkernel void f(device float* x [[buffer(0)]]) {\n  double y = 1; x[0] = y;\n}\n");
+  const auto refused = compile_metal(toolchain(), source, {});
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.failure().id == "msl.rejected");
+  CHECK(refused.failure().message ==
+        "Apple's compiler would refuse this Metal source:\ntest.metal:3: Metal has no double; use float\n    double y "
+        "= 1; x[0] = y;");
+  CompileOptions lenient;
+  lenient.lint = false;
+  CHECK(compile_metal(toolchain(), source, lenient).ok());
+}

@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "emulator/front/diagnostics.h"
 #include "emulator/front/rewrite.h"
+#include "emulator/lint/lint.h"
 
 namespace kw::emulator {
 namespace {
@@ -71,7 +72,18 @@ Result<std::string> preprocess(const MetalToolchain& toolchain, const MetalSourc
   return std::move(reply->out);
 }
 
-Result<Rewritten> front(const MetalToolchain& toolchain, const MetalSource& source, const RewriteOptions& options) {
+Failure lint_failure(const std::vector<Finding>& findings, const MetalSource& source) {
+  std::vector<Diagnostic> shown;
+  for (const Finding& finding : findings)
+    if (shown.size() < most_diagnostics) shown.push_back({finding.file, finding.line, finding.message});
+  return {"msl.rejected",
+          fmt::format("Apple's compiler would refuse this Metal source:\n{}",
+                      show_diagnostics(shown, source.text, source.name)),
+          ""};
+}
+
+Result<Rewritten> front(const MetalToolchain& toolchain, const MetalSource& source, const RewriteOptions& options,
+                        bool with_lint) {
   auto text = preprocess(toolchain, source);
   if (!text) return text.failure();
   auto lexed = lex(*text, source.name);
@@ -84,6 +96,9 @@ Result<Rewritten> front(const MetalToolchain& toolchain, const MetalSource& sour
     for (const Kernel& kernel : *kernels) known = known || kernel.description.name == name;
     if (!known) return Failure{"msl.kernel", fmt::format("{} has no kernel called \"{}\"", source.name, name), ""};
   }
+  if (with_lint)
+    if (const auto findings = lint(*lexed, declarations, *kernels); !findings.empty())
+      return lint_failure(findings, source);
   return rewrite(*lexed, declarations, *kernels, options);
 }
 
@@ -116,14 +131,14 @@ Status build(const MetalToolchain& toolchain, const MetalSource& source, const s
 }  // namespace
 
 Result<Reflection> reflect_metal(const MetalToolchain& toolchain, const MetalSource& source) {
-  auto made = front(toolchain, source, {});
+  auto made = front(toolchain, source, {}, false);
   if (!made) return made.failure();
   return std::move(made->reflection);
 }
 
 Result<std::string> rewrite_metal(const MetalToolchain& toolchain, const MetalSource& source,
                                   const CompileOptions& options) {
-  auto made = front(toolchain, source, {options.kernels});
+  auto made = front(toolchain, source, {options.kernels}, options.lint);
   if (!made) return made.failure();
   return std::move(made->text);
 }
@@ -131,7 +146,7 @@ Result<std::string> rewrite_metal(const MetalToolchain& toolchain, const MetalSo
 Result<MetalModule> compile_metal(const MetalToolchain& toolchain, const MetalSource& source,
                                   const CompileOptions& options) {
   const auto start = std::chrono::steady_clock::now();
-  auto made = front(toolchain, source, {options.kernels});
+  auto made = front(toolchain, source, {options.kernels}, options.lint);
   if (!made) return made.failure();
   std::string identity = fmt::format("{}\n{}\n{}\n", cache_format, toolchain.version, toolchain.headers.string());
   for (const std::string& flag : metal_compiler_flags(options.mode)) identity += flag + "\n";

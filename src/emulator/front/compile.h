@@ -19,6 +19,7 @@ struct MetalSource {
 struct CompileOptions {
   BuildMode mode;
   std::vector<std::string> kernels;  // host names to compile; empty: all
+  bool lint = true;                  // refuse what Apple's compiler refuses
   double timeout_s = 120;
 };
 
@@ -39,7 +40,7 @@ Result<std::string> rewrite_metal(const MetalToolchain& toolchain, const MetalSo
                                   const CompileOptions& options);
 
 /// Compiles once per content, compiler and flags.
-/// fails: as reflect_metal; msl.compile (the user's lines and clang's words), msl.timeout, emulator.*
+/// fails: as reflect_metal; msl.rejected (lint's findings); msl.compile (the user's lines and clang's words), msl.timeout, emulator.*
 Result<MetalModule> compile_metal(const MetalToolchain& toolchain, const MetalSource& source,
                                   const CompileOptions& options);
 

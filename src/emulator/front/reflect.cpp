@@ -188,10 +188,15 @@ Instantiation read_instantiation(const Lexed& lexed, const Declaration& declarat
     else
       break;
   }
-  made.first = made.name = i;
-  for (; i < end && !lexed.tokens[i].is("<") && !lexed.tokens[i].is("("); ++i)
-    if (lexed.tokens[i].is_name()) made.name = i;
-  if (i < end && lexed.tokens[i].is("<")) i = std::max(i + 1, behind_angles(lexed, i, end));
+  // A name, perhaps a type before it: `rows_t rows<float>`.
+  do {
+    made.first = made.name = i;
+    for (; i < end && (lexed.tokens[i].is_name() || lexed.tokens[i].is("::")); ++i) {
+      if (lexed.tokens[i].is_name() && i > made.first && !lexed.tokens[i - 1].is("::")) break;
+      if (lexed.tokens[i].is_name()) made.name = i;
+    }
+    if (i < end && lexed.tokens[i].is("<")) i = std::max(i + 1, behind_angles(lexed, i, end));
+  } while (i < end && lexed.tokens[i].is_name());
   made.last = std::min(i, end);
   if (i < end && lexed.tokens[i].is("(")) made.params = i;
   return made;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <map>
 #include <set>
 
@@ -64,7 +65,7 @@ class Rewriter {
     if (word != std::string_view::npos && line.substr(word).starts_with("pragma")) edits_.erase(at);
   }
 
-  /// 1.5h and 2bf
+  /// 1.5h and 2bf; 1.5 is a float, for there is no double
   void take_number(size_t at) {
     static constexpr std::pair<std::string_view, std::string_view> suffixes[] = {
         {"bf", "bfloat"}, {"BF", "bfloat"}, {"h", "half"}, {"H", "half"}};
@@ -75,6 +76,10 @@ class Rewriter {
       const std::string_view digits = text(at).substr(0, text(at).size() - suffix.size());
       return edits_.replace(at, fmt::format("{}({})", type, digits));
     }
+    const bool exponent = text(at).find_first_of(hexadecimal ? "pP" : "eE") != std::string_view::npos;
+    const bool fraction = exponent || text(at).find('.') != std::string_view::npos;
+    if (fraction && (std::isdigit(static_cast<unsigned char>(text(at).back())) || text(at).back() == '.'))
+      edits_.after(at, "f");
   }
 
   /// `coherent` or `coherent(device)`, a qualifier.
@@ -169,7 +174,18 @@ class Rewriter {
           "__FILE__, 0}}; auto& {4} = *static_cast<decltype({1})*>(kw_emu_group_variable(&{0}));",
           slot, member, record, token(name).line, text(name));
     }
-    edits_.after(end, slots);
+    edits_.after(end, slots + size_check(record, start));
+  }
+
+  /// Together with those declared before in this block and around it, a group has 32 KB of variables at most.
+  std::string size_check(const std::string& record, size_t at) {
+    size_t block = at;
+    while (block > 0 && text(block) != "{") block = text(block - 1) == "}" ? partner(block - 1) - 1 : block - 1;
+    std::string sum = fmt::format("sizeof({})", record);
+    for (const auto& [other, last] : records_)
+      if (at < last) sum += fmt::format(" + sizeof({})", other);
+    records_.emplace_back(record, partner(block));
+    return fmt::format(" static_assert({} <= 32768, \"threadgroup variables take more than 32768 bytes\");", sum);
   }
 
   // ---- Declarations.
@@ -339,7 +355,8 @@ class Rewriter {
   Edits edits_;
   std::vector<FunctionConstant> constants_;
   std::vector<std::string> refreshes_;
-  std::set<std::string> changing_;  // function constants and what is made from them
+  std::vector<std::pair<std::string, size_t>> records_;  // of threadgroup variables, and where their blocks end
+  std::set<std::string> changing_;                       // function constants and what is made from them
 };
 
 }  // namespace

@@ -78,9 +78,12 @@ const char* architecture_flag() {
 Result<MetalToolchain> find_metal_toolchain(const fs::path& cache_dir) {
   ProcessOptions options;
   options.timeout_s = 30;
-  std::string too_old;
+  std::string too_old, broken;
   for (const char* name : compiler_names) {
     const auto reply = run_process({name, "--version"}, options);
+    if (reply.ok() && reply->exit_code != 0 && reply->exit_code != 127)
+      broken =
+          fmt::format("{} --version ends with {}{}", name, reply->exit_code, reply->timed_out ? " (too slow)" : "");
     if (!reply.ok() || reply->exit_code != 0) continue;
     const std::string version = reply->out.substr(0, reply->out.find('\n'));
     if (clang_version(version) < oldest_clang) {

@@ -180,6 +180,9 @@ KW_EMU_UNSEEN inline void arrived(uint32_t active, char* slots, uint32_t stride)
     if (active >> i & 1) set_slot(slots, stride, i, active);
 }
 
+/// Metal's functions of simdgroups and quadgroups take values of 32 bits at most, and vectors of them.
+template <class T>
+inline constexpr bool exchangeable = !scalar<element_of<T>> || sizeof(element_of<T>) <= 4;
 template <class T>
 KW_MEETING T meet(T value, KwEmuCombine combine, uint32_t kind, KwEmuSite site) {
   static_assert(sizeof(T) <= 64, "a value that lanes exchange has at most 64 bytes");
@@ -188,6 +191,7 @@ KW_MEETING T meet(T value, KwEmuCombine combine, uint32_t kind, KwEmuSite site) 
 }
 template <class T>
 KW_MEETING T fetch(T value, int lane, KwEmuSite site) {
+  static_assert(exchangeable<T>, "simdgroup functions take no 64-bit values: exchange two halves");
   return meet(Wish<T>{value, lane}, &shuffle<T>, KW_EMU_OP_SHUFFLE, site).value;
 }
 inline int lane() { return static_cast<int>(kw_emu_current.thread->lane); }
@@ -210,6 +214,7 @@ KW_MEETING void simdgroup_barrier(mem_flags flags, KW_HERE) {
 #define KW_REDUCE(name, Op)                                                                            \
   template <class T>                                                                                   \
   KW_MEETING T simd_##name(T value, KW_HERE) {                                                         \
+    static_assert(kw_emu::exchangeable<T>, "simdgroup functions take no 64-bit values");               \
     return kw_emu::meet(value, &kw_emu::reduce<kw_emu::Op, T, 32>, KW_EMU_OP_REDUCE, site);            \
   }                                                                                                    \
   template <class T>                                                                                   \

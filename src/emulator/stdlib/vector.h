@@ -346,7 +346,7 @@ struct packed_vec : kw_emu::Storage<T, N> {
   template <kw_emu::Vector A, kw_emu::Value B>                                                                    \
     requires kw_emu::Fits<A, B>                                                                                   \
   constexpr A& operator op##=(A& a, const B& b) {                                                                 \
-    a = A(a op b);                                                                                                \
+    a = kw_emu::plain<A>(a op b);                                                                                 \
     return a;                                                                                                     \
   }
 KW_BINARY(+)
