@@ -49,6 +49,19 @@ const KwEmuModule& load(const MetalModule& module) {
 
 }  // namespace
 
+TEST_CASE("an expectation that does not hold is told by its line") {
+  const TempDir cache("kw-metal-coverage");
+  auto toolchain = find_metal_toolchain(cache.path());
+  REQUIRE(toolchain.ok());
+  const std::string text =
+      "#include <metal_stdlib>\nkernel void f(device uint* failed [[buffer(0)]], uint lane "
+      "[[thread_index_in_simdgroup]]) {\n"
+      "  if (!(metal::simd_sum(lane) == 495)) failed[0] = __LINE__;\n}\n";
+  const auto module = compile_metal(*toolchain, {text, "wrong.metal", {}, {}}, {});
+  REQUIRE_MESSAGE(module.ok(), module.failure().message);
+  CHECK(run_kernel(load(*module).kernels[0]) == 3);
+}
+
 TEST_CASE("every construct does what the kernel that uses it expects") {
   const TempDir cache("kw-metal-coverage");
   auto toolchain = find_metal_toolchain(cache.path());

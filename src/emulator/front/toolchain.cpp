@@ -116,7 +116,9 @@ std::vector<std::string> metal_compiler_flags(const BuildMode& mode) {
   if (mode.checked)
     flags.insert(flags.end(), {"-DKW_EMU_CHECKED", "-fsanitize=kernel-address", "-mllvm",
                                "-asan-instrumentation-with-call-threshold=0", "-mllvm", "-asan-stack=0", "-mllvm",
-                               "-asan-globals=0", "-mllvm", "-asan-kernel-mem-intrinsic-prefix=1"});
+                               "-asan-globals=0", "-mllvm", "-asan-kernel-mem-intrinsic-prefix=1",
+                               // Unset floats become NaN.
+                               "-ftrivial-auto-var-init=pattern"});
   return flags;
 }
 
