@@ -43,6 +43,10 @@ kernel void reference_arguments(device uint& failed_first [[buffer(0)]], constan
   EXPECT(v.z == 2.0f);
 }
 
+kernel void array_arguments(device uint* failed [[buffer(0)]], constant const float memory[3] [[buffer(1)]], LANE) {
+  EXPECT(memory[2] == 2.0f);
+}
+
 struct Params {
   uint count;
   float2 scale;

@@ -40,7 +40,8 @@ Result<std::string> rewrite_metal(const MetalToolchain& toolchain, const MetalSo
                                   const CompileOptions& options);
 
 /// Compiles once per content, compiler and flags.
-/// fails: as reflect_metal; msl.rejected (lint's findings); msl.compile (the user's lines and clang's words), msl.timeout, emulator.*
+/// fails: as reflect_metal; msl.rejected (lint's findings); msl.compile (the user's lines and clang's words),
+/// msl.timeout, emulator.*
 Result<MetalModule> compile_metal(const MetalToolchain& toolchain, const MetalSource& source,
                                   const CompileOptions& options);
 

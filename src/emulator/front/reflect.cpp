@@ -82,6 +82,8 @@ ArgumentDescription describe(const Lexed& lexed, const Parameter& parameter) {
   made.line = lexed.tokens[parameter.first].line;
   if (parameter.name) made.name = lexed.tokens[parameter.name].text;
   made.type = plain_text(lexed, parameter.first, parameter.type_last);
+  if (parameter.is_array) made.type += "*";
+  made.is_pointer = parameter.is_array;
   bool is_const = false, star_seen = false;
   for (size_t i = parameter.first; i < parameter.type_last; ++i) {
     const Token& token = lexed.tokens[i];
@@ -151,7 +153,8 @@ void place_at(const Lexed& lexed, Kernel& kernel, size_t token) {
 std::string signature_of(const Lexed& lexed, size_t open) {
   std::string all;
   for (const Parameter& parameter : read_parameters(lexed, open))
-    all += (all.empty() ? "" : ", ") + plain_text(lexed, parameter.first, parameter.type_last);
+    all += (all.empty() ? "" : ", ") + plain_text(lexed, parameter.first, parameter.type_last) +
+           (parameter.is_array ? "*" : "");
   return "void (*)(" + all + ")";
 }
 
@@ -277,6 +280,7 @@ std::vector<Parameter> read_parameters(const Lexed& lexed, size_t open) {
     for (size_t i = last; i-- > first;)
       if (lexed.tokens[i].is("=")) made.type_last = i;
     if (made.name) made.type_last = made.name;
+    made.is_array = made.name && lexed.tokens[made.name + 1].is("[") && !opens_attribute(lexed, made.name + 1);
     for (size_t i = first; i < last; ++i) {
       if (!opens_attribute(lexed, i)) continue;
       for (Attribute& attribute : read_attribute(lexed, i)) made.attributes.push_back(std::move(attribute));

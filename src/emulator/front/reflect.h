@@ -12,6 +12,7 @@ struct Parameter {
   size_t first = 0, last = 0;  // half open, default value and all
   size_t name = 0;             // 0: it has none
   size_t type_last = 0;        // behind the type (name, arrays and default value left out)
+  bool is_array = false;       // `T x[3]`, which is a pointer
   std::vector<Attribute> attributes;
 };
 std::vector<Parameter> read_parameters(const Lexed& lexed, size_t open);

@@ -84,7 +84,7 @@ class Rewriter {
 
   /// `coherent` or `coherent(device)`, a qualifier.
   void take_coherent(size_t at) {
-    const bool called = text(at + 1) == "(" && is_address_space(text(at + 2));
+    const bool called = text(at + 1) == "(" && token(at + 2).is_name() && text(at + 3) == ")";
     if (called)
       edits_.erase(at, partner(at + 1) + 1);
     else if (token(at + 1).is_name())
