@@ -351,6 +351,9 @@ kernel void language(COMMON) {
   if constexpr (sizeof(half) == 2) sum += 1;
   uniform<int> u = make_uniform(3);
   EXPECT(sum == 7 && u == 3 && metal::is_floating_point<bfloat>::value);
-  volatile coherent(device) device float* watched = memory;
+}
+
+kernel void coherent_arguments(device uint* failed [[buffer(0)]],
+                               volatile coherent(device) const device float* watched [[buffer(1)]], LANE) {
   EXPECT(watched[2] == 2.0f);
 }

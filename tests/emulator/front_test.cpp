@@ -103,6 +103,10 @@ TEST_CASE("messages name the user's line and its words") {
   const auto none = compile_metal(toolchain(), source_of("#include <vector>\n"), {});
   CHECK(none.failure().message ==
         "the Metal source does not preprocess:\ntest.metal:1: 'vector' file not found\n    #include <vector>");
+  const auto tensors = compile_metal(
+      toolchain(), source_of("\n#include <MetalPerformancePrimitives/MetalPerformancePrimitives.h>\n"), {});
+  CHECK(tensors.failure().message.find("test.metal:2: tensor operations (mpp) are outside what the emulator covers") !=
+        std::string::npos);
   CompileOptions options;
   options.kernels = {"columns"};
   CHECK(compile_metal(toolchain(), source_of(rows), options).failure().message ==

@@ -58,16 +58,30 @@ std::vector<Diagnostic> read_diagnostics(std::string_view words, std::string_vie
   const auto is_own = [&](const std::string& file) {
     return file.starts_with(own_folder) || file.starts_with("(kernelwright)") || file.starts_with("<");
   };
+  Diagnostic includer;
+  bool led_there = false;  // the last error is in a header of ours, and no note has said yet from where
   for (size_t at = 0; at < words.size();) {
     size_t end = words.find('\n', at);
     if (end == std::string_view::npos) end = words.size();
-    const auto line = read_line(words.substr(at, end - at));
+    std::string_view text = words.substr(at, end - at);
     at = end + 1;
+    // "In file included from a.metal:2:", before an error in a header.
+    if (constexpr std::string_view from = "In file included from "; text.starts_with(from)) {
+      text = text.substr(from.size(), text.find_last_not_of(":,") + 1 - from.size());
+      const auto place = read_line(std::string(text) + ": note: ");
+      if (place && !is_own(place->at.file)) includer = place->at;
+      continue;
+    }
+    const auto line = read_line(text);
     if (!line) continue;
     if (line->is_error) {
       if (all.size() == limit) break;
       all.push_back(line->at);
-    } else if (!all.empty() && is_own(all.back().file) && !is_own(line->at.file)) {
+      led_there = is_own(line->at.file);
+      if (is_own(line->at.file) && includer.line) all.back().file = includer.file, all.back().line = includer.line;
+      includer = {};
+    } else if (led_there && !is_own(line->at.file)) {
+      led_there = false;
       all.back().file = line->at.file;
       all.back().line = line->at.line;
     }

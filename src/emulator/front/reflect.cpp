@@ -241,6 +241,10 @@ std::string plain_text(const Lexed& lexed, size_t first, size_t last) {
       i = lexed.partner[i];
       continue;
     }
+    if (token.is("coherent")) {
+      if (lexed.tokens[i + 1].is("(")) i = lexed.partner[i + 1];
+      continue;
+    }
     if (token.kind == TokenKind::directive || (is_address_space(token.text) && !token.is("constant"))) continue;
     const std::string word(token.is("constant") ? "const" : token.text);
     if (word == "const" && text.ends_with("const")) continue;

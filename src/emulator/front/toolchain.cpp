@@ -30,9 +30,13 @@ Failure cache_failure(const fs::path& path) {
           "set KERNELWRIGHT_CACHE to a writable folder"};
 }
 
+// Headers of what the emulator does not cover: whoever includes one is told so.
+constexpr const char* uncovered_header = "MetalPerformancePrimitives/MetalPerformancePrimitives.h";
+constexpr const char* uncovered_text = "#error tensor operations (mpp) are outside what the emulator covers\n";
+
 /// Headers named by their content, so that programs of different versions share a cache.
 Status write_headers(MetalToolchain& toolchain) {
-  std::string identity;
+  std::string identity = uncovered_text;
   for (const StdlibFile& file : stdlib_files()) identity += fmt::format("{}\n{}\n", file.name, file.text);
   for (std::string_view name : stdlib_names()) identity += fmt::format("{}\n", name);
   const fs::path root = toolchain.cache_dir / ("metal_stdlib-" + sha256(identity).substr(0, 16));
@@ -42,6 +46,7 @@ Status write_headers(MetalToolchain& toolchain) {
   std::error_code error;
   fs::create_directories(toolchain.headers, error);
   fs::create_directories(toolchain.shadow / "simd", error);
+  fs::create_directories((toolchain.shadow / uncovered_header).parent_path(), error);
   if (error) return cache_failure(root);
   for (const StdlibFile& file : stdlib_files())
     if (Status s = write_file_atomic(toolchain.headers / file.name, file.text); !s.ok()) return cache_failure(root);
@@ -49,6 +54,7 @@ Status write_headers(MetalToolchain& toolchain) {
     for (std::string_view name : stdlib_names())
       if (file.name == "macros.h")
         if (Status s = write_file_atomic(toolchain.shadow / name, file.text); !s.ok()) return cache_failure(root);
+  if (Status s = write_file_atomic(toolchain.shadow / uncovered_header, uncovered_text); !s.ok()) return s;
   return write_file_atomic(root / "complete", "");
 }
 
