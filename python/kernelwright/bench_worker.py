@@ -4,6 +4,9 @@ stdin carries one JSON request (see BenchRequest in src/bench/bench.h); the last
 {"type": "bench", "a_a": [[s, s], ...], "comparisons": [{"baseline", "cold": [[baseline_s, candidate_s], ...],
 "warm": [...], "failure"}], "note"} or {"type": "error", "id", "message", "hint"}. All are block means in seconds;
 intervals and verdicts are computed by the caller. Candidate and baselines live in this one process.
+
+On stderr, `limit: NAME SECONDS` says that what follows is NAME's work and ends within SECONDS. The caller holds it to
+that: code that does not return to Python hears no alarm. Then it starts anew without NAME.
 """
 
 from __future__ import annotations
@@ -38,6 +41,7 @@ _COLD_SAMPLE_MOST_CALLS = 8
 _SETTLE_LIMIT_S = 0.1
 _CORES: set[int] = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 _FLUSH_LIMIT_BYTES = 128 << 20
+_LATE_S = 3.0  # how far slow modules may exceed their time to end with an interval
 
 
 @dataclass
@@ -139,8 +143,8 @@ class Bench:
         self.flush = Flush()
         self._set = 0
 
-    def in_time(self) -> bool:
-        return time.monotonic() < self.deadline_s
+    def in_time(self, late_s: float = 0.0) -> bool:
+        return time.monotonic() < self.deadline_s + late_s
 
     def warm_up(self, call: Call) -> float:
         """At least three calls and 0.2 s; returns the seconds of one call."""
@@ -198,6 +202,10 @@ class Bench:
         into.pairs.append([sums[0] / 2, sums[1] / 2])
 
 
+def tell(*lines: str) -> None:
+    print(*lines, sep="\n", file=sys.stderr, flush=True)
+
+
 def calls_for(seconds: float) -> int:
     return max(INPUT_SETS, min(10000, int(_WARM_SAMPLE_S / max(seconds, 1e-7)) + 1))
 
@@ -231,6 +239,8 @@ def measure(bench: Bench, calls: dict[str, Call], blocks: int) -> dict[str, tupl
         names = list(calls)
         bench.random.shuffle(names)
         for name in names:
+            if turn >= 2 and not bench.in_time(_LATE_S):
+                break
             cold, warm = found[name]
             bench.block(calls[name], candidate, bench.cold_sample, cold)
             if turn % 3 == 0:
@@ -249,10 +259,10 @@ def prepare(
     failures: dict[str, str] = {}
     for name in names:
         left_s = min(limit_s, deadline_s - time.monotonic())
-        print(f"progress: preparing {name}", file=sys.stderr, flush=True)
         try:
             if left_s <= 1 and name != "eager":
                 raise NotPrepared("no time was left to prepare it")
+            tell(f"progress: preparing {name}", f"limit: {name} {max(left_s, 10.0):.1f}")
             calls[name] = PREPARERS[name](subject, max(left_s, 10.0))
         except KeyError:
             failures[name] = "there is no such baseline"
@@ -269,9 +279,9 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         # Preparing may take up to 60% of the time; measuring needs the rest.
         prepare_until = start + 0.6 * request["time_s"]
         calls, failures = prepare(subject, request["baselines"], request["baseline_limit_s"], prepare_until)
+        tell("progress: timing", "limit: - 0")
         bench = Bench(subject, start + request["time_s"], request["seed"])
         bench.warm_up(subject.candidate)
-        print("progress: timing", file=sys.stderr, flush=True)
         a_a = measure_a_a(bench, request["blocks"])
         found = measure(bench, calls, request["blocks"])
     comparisons = []

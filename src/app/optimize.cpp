@@ -136,7 +136,9 @@ class OptimizeRun {
     author::SearchAuthor search(
         *target_, store_.get(),
         {.assume_finite = !options_.exact_specials, .progress = [this](const std::string& s) { say("search: " + s); }});
-    oracle_ = std::make_unique<bench::PythonOracle>(bench_source());
+    bench::BenchRequest about_pytorch = bench_source();
+    about_pytorch.oracle_limit_s = std::max(20.0, kJudgeShare * work_s);
+    oracle_ = std::make_unique<bench::PythonOracle>(about_pytorch);
     judging_ = {.run = run_,
                 .author_s = kSearchShare * work_s,
                 .judge_s = kJudgeShare * work_s,

@@ -134,7 +134,7 @@ bool pump(ProcessReply& reply, const ProcessOptions& options, Pipe& in, Pipe& ou
   char block[1 << 16];
   while (out.read_end >= 0 || err.read_end >= 0) {
     const double left_s = std::chrono::duration<double>(deadline - Clock::now()).count();
-    if (left_s <= 0 || interrupted()) return false;
+    if (left_s <= 0 || interrupted() || (options.give_up && options.give_up())) return false;
     pollfd polled[3] = {{out.read_end, POLLIN, 0}, {err.read_end, POLLIN, 0}, {in.write_end, POLLOUT, 0}};
     const int wait_ms = static_cast<int>(std::min(left_s, 0.2) * 1000) + 1;
     if (::poll(polled, 3, wait_ms) <= 0) continue;

@@ -17,6 +17,7 @@ struct ProcessOptions {
   size_t output_limit_bytes = 8u << 20;                       // more is cut and `output_cut` set
   std::function<void(std::string_view line)> on_stderr_line;  // may be empty
   std::function<void(std::string_view line)> on_stdout_line;  // may be empty; called as lines come
+  std::function<bool()> give_up;  // asked several times a second; true ends it as the timeout does; may be empty
 };
 
 struct ProcessReply {

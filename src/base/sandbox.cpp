@@ -5,7 +5,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <filesystem>
+#include <cstdlib>
+#include <fstream>
 
 #include "base/process.h"
 
@@ -28,11 +29,22 @@ namespace {
 const char* const system_folders[] = {
     "/usr", "/lib", "/lib64", "/lib32", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/alternatives", "/opt"};
 
-void bound(int resource, uint64_t value) {
+void bound(int resource, uint64_t value, uint64_t grace = 0) {
   rlimit limit{};
   if (::getrlimit(static_cast<__rlimit_resource_t>(resource), &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max = std::min<rlim_t>(limit.rlim_max, value);
+  limit.rlim_max = std::min<rlim_t>(limit.rlim_max, value + grace);
+  limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, value);
   ::setrlimit(static_cast<__rlimit_resource_t>(resource), &limit);
+}
+
+/// Threads of the whole system, for RLIMIT_NPROC counts all of a user's; 0 where /proc is out of sight, in a
+/// namespace with a count of its own.
+uint64_t running_threads() {
+  std::ifstream file("/proc/loadavg");
+  std::string word;
+  for (int i = 0; i < 4; ++i) file >> word;  // "0.2 0.1 0.1 2/345 678"
+  const size_t slash = word.find('/');
+  return file && slash != std::string::npos ? std::strtoull(word.c_str() + slash + 1, nullptr, 10) : 0;
 }
 
 #ifdef __linux__
@@ -131,11 +143,17 @@ std::vector<std::string> contained(const std::vector<std::string>& command, cons
   return argv;
 }
 
-std::vector<std::string> lock_down(uint64_t address_space_bytes) {
-  std::vector<std::string> held = {"rlimits"};
+void bound_resources(const SandboxLimits& limits) {
   bound(RLIMIT_CORE, 0);
   bound(RLIMIT_FSIZE, 0);
-  bound(RLIMIT_AS, address_space_bytes);
+  bound(RLIMIT_AS, limits.address_space_bytes);
+  bound(RLIMIT_CPU, limits.cpu_s, 5);
+  bound(RLIMIT_NPROC, running_threads() + limits.threads);
+}
+
+std::vector<std::string> lock_down(const SandboxLimits& limits) {
+  std::vector<std::string> held = {"rlimits"};
+  bound_resources(limits);
 #ifdef __linux__
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0) held.push_back("no_new_privs");
   if (forbid_files()) held.push_back("landlock");

@@ -1,7 +1,11 @@
 #include "bench/bench.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
@@ -15,6 +19,9 @@ namespace kw::bench {
 namespace {
 
 using Json = nlohmann::json;
+
+// The worker keeps its time itself; after this it is killed. A worker that starts anew needs at least the other.
+constexpr double hang_grace_s = 30, least_s = 15;
 
 /// A block is baseline, candidate, candidate, baseline: a drift of the machine cancels within it.
 std::vector<double> block_ratios(const Json& blocks) {
@@ -92,14 +99,45 @@ std::string request_json(const BenchRequest& request) {
   return json.dump();
 }
 
-/// Lines that begin with "progress: " are for people, the rest is the frameworks' own noise.
-void on_line(const BenchRequest& request, std::string_view line) {
-  constexpr std::string_view mark = "progress: ";
-  if (line.starts_with(mark) && request.progress)
-    request.progress(std::string(line.substr(mark.size())));
-  else
-    log_line(LogLevel::debug, line);
-}
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+/// What the worker last said it was doing, and how long that may take.
+class Watch {
+ public:
+  explicit Watch(const BenchRequest& request) : request_(request) {}
+
+  /// Lines that begin with "progress: " are for people, "limit: " is for us, the rest is the frameworks' own noise.
+  void hear(std::string_view line) {
+    constexpr std::string_view progress = "progress: ", limit = "limit: ";
+    if (line.starts_with(limit))
+      set(std::string(line.substr(limit.size())));
+    else if (line.starts_with(progress) && request_.progress)
+      request_.progress(std::string(line.substr(progress.size())));
+    else
+      log_line(LogLevel::debug, line);
+  }
+
+  bool overdue() const { return limit_s_ > 0 && seconds_since(since_) > limit_s_ + grace_s; }
+  const std::string& doing() const { return doing_; }
+  double limit_s() const { return limit_s_; }
+
+ private:
+  static constexpr double grace_s = 3;  // the worker's own alarm comes first where it is heard
+
+  void set(const std::string& text) {
+    const size_t space = text.find(' ');
+    doing_ = text.substr(0, space);
+    limit_s_ = space == std::string::npos ? 0 : std::strtod(text.c_str() + space, nullptr);
+    since_ = Clock::now();
+  }
+
+  const BenchRequest& request_;
+  std::string doing_;
+  double limit_s_ = 0;
+  Clock::time_point since_;
+};
 
 std::string last_line(const std::string& text) {
   const size_t end = text.find_last_not_of("\r\n");
@@ -130,21 +168,65 @@ Result<Timing> timing_of_reply(std::string_view text, const BenchRequest& reques
   }
 }
 
-Result<Timing> run_bench(const BenchRequest& request) {
+namespace {
+
+/// One run of the worker. hung: the baseline at which it stopped answering, with the limit that it was given.
+Result<ProcessReply> run_worker(const BenchRequest& request, double left_s, std::map<std::string, double>& hung) {
+  Watch watch(request);
   ProcessOptions options;
-  options.stdin_text = request_json(request);
-  // The worker keeps the limit itself; the margin is for a baseline that does not come back from its compiler.
-  options.timeout_s = 1.5 * request.time_s + 60;
+  BenchRequest now = request;
+  now.time_s = left_s;
+  options.stdin_text = request_json(now);
+  options.timeout_s = left_s + hang_grace_s;
   options.env = python_environment();
-  options.on_stderr_line = [&](std::string_view line) { on_line(request, line); };
+  options.on_stderr_line = [&](std::string_view line) { watch.hear(line); };
+  options.give_up = [&] { return watch.overdue(); };
   const std::string python = request.python.empty() ? module::find_python().string() : request.python;
-  const Result<ProcessReply> reply = run_process({python, "-m", "kernelwright.bench_worker"}, options);
-  if (!reply) return Failure{"bench.worker", reply.failure().message, reply.failure().hint};
-  if (reply->timed_out) return Failure{"bench.worker", "the bench worker did not end in time", "give it more --time"};
-  const std::string line = last_line(reply->out);
-  if (line.empty())
-    return Failure{"bench.worker", "the bench worker ended without a result: " + last_line(reply->err), ""};
-  return timing_of_reply(line, request);
+  Result<ProcessReply> reply = run_process({python, "-m", "kernelwright.bench_worker"}, options);
+  if (reply.ok() && reply->timed_out && watch.overdue()) hung[watch.doing()] = watch.limit_s();
+  return reply;
+}
+
+/// Puts those that hung back into the order of the request.
+void add_hung(Timing& timing, const std::vector<std::string>& asked, const std::map<std::string, double>& hung) {
+  const std::string fastest =
+      timing.fastest < 0 ? "" : timing.comparisons[static_cast<size_t>(timing.fastest)].baseline;
+  for (size_t i = 0; i < asked.size(); ++i) {
+    const auto found = hung.find(asked[i]);
+    if (found == hung.end()) continue;
+    Comparison missing;
+    missing.baseline = asked[i];
+    missing.failure = fmt::format("not ready within {:.0f} s, and had to be killed", found->second);
+    const auto at = static_cast<std::ptrdiff_t>(std::min(i, timing.comparisons.size()));
+    timing.comparisons.insert(timing.comparisons.begin() + at, missing);
+  }
+  for (size_t i = 0; i < timing.comparisons.size(); ++i)
+    if (timing.comparisons[i].baseline == fastest) timing.fastest = static_cast<int>(i);
+}
+
+}  // namespace
+
+Result<Timing> run_bench(const BenchRequest& request) {
+  const auto start = Clock::now();
+  std::map<std::string, double> hung;
+  BenchRequest rest = request;
+  while (true) {
+    const size_t hung_before = hung.size();
+    const Result<ProcessReply> reply = run_worker(rest, std::max(least_s, request.time_s - seconds_since(start)), hung);
+    if (!reply) return Failure{"bench.worker", reply.failure().message, reply.failure().hint};
+    if (interrupted()) return Failure{"interrupted", "interrupted", ""};
+    if (hung.size() > hung_before) {
+      std::erase_if(rest.baselines, [&](const std::string& name) { return hung.contains(name); });
+      continue;
+    }
+    if (reply->timed_out) return Failure{"bench.worker", "the bench worker did not end in time", "give it more --time"};
+    const std::string line = last_line(reply->out);
+    if (line.empty())
+      return Failure{"bench.worker", "the bench worker ended without a result: " + last_line(reply->err), ""};
+    Result<Timing> timing = timing_of_reply(line, request);
+    if (timing.ok()) add_hung(*timing, request.baselines, hung);
+    return timing;
+  }
 }
 
 }  // namespace kw::bench

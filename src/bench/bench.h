@@ -20,6 +20,7 @@ struct BenchRequest {
   std::string package;           // NAME.kw: the drop-in
   double time_s = 120;           // for everything
   double baseline_limit_s = 60;  // for preparing one baseline (compiling, exporting)
+  double oracle_limit_s = 120;   // for one answer of PyTorch about its own error, its start included
   double roofline_s = 0;         // 0: unknown, plausibility is not judged
   int blocks = 30;               // a baseline; fewer only when the time runs out
   /// In order of what preparing costs: where the time ends, the dearest is left out.

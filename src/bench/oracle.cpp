@@ -1,18 +1,23 @@
 #include "bench/oracle.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
 #include "base/parallel.h"
+#include "base/process.h"
 #include "module/export.h"
 
 extern char** environ;
@@ -64,7 +69,7 @@ Result<Tensor> read_tensor(const Json& json) {
 
 }  // namespace
 
-/// The process with a pipe each way: one JSON line out, one JSON line back.
+/// The process with a pipe each way: one JSON line out, one JSON line back. It leads a process group of its own.
 class PythonOracle::Child {
  public:
   static std::unique_ptr<Child> start(std::vector<std::string> argv) {
@@ -79,11 +84,16 @@ class PythonOracle::Child {
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, to[0], 0);
     posix_spawn_file_actions_adddup2(&actions, from[1], 1);
+    posix_spawnattr_t attributes;
+    posix_spawnattr_init(&attributes);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+    posix_spawnattr_setpgroup(&attributes, 0);
     std::vector<std::string> environment = child_environment();
     pid_t pid = -1;
     const int failed =
-        posix_spawnp(&pid, argv[0].c_str(), &actions, nullptr, pointers(argv).data(), pointers(environment).data());
+        posix_spawnp(&pid, argv[0].c_str(), &actions, &attributes, pointers(argv).data(), pointers(environment).data());
     posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
     close(to[0]);
     close(from[1]);
     auto child = std::unique_ptr<Child>(new Child(failed ? -1 : pid, to[1], from[0]));
@@ -92,51 +102,81 @@ class PythonOracle::Child {
 
   ~Child() {
     close(to_);
-    std::fclose(from_);
+    close(from_);
     if (pid_ <= 0) return;
-    kill(pid_, SIGKILL);
+    kill(-pid_, SIGKILL);
     waitpid(pid_, nullptr, 0);
   }
 
-  /// The reply, or "" when the child is gone.
-  std::string ask(const std::string& line) {
+  /// The reply. fails: oracle.gone, oracle.timeout, interrupted
+  Result<std::string> ask(const std::string& line, double limit_s) {
+    const auto deadline = Clock::now() + std::chrono::milliseconds(static_cast<int64_t>(1000 * limit_s));
     const std::string text = line + "\n";
     for (size_t done = 0; done < text.size();) {
+      if (auto ready = wait(to_, POLLOUT, deadline, limit_s); !ready.ok()) return ready.failure();
       const ssize_t wrote = write(to_, text.data() + done, text.size() - done);
-      if (wrote <= 0) return "";
+      if (wrote < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+      if (wrote <= 0) return gone();
       done += static_cast<size_t>(wrote);
     }
-    char* reply = nullptr;
-    size_t capacity = 0;
-    const ssize_t length = getline(&reply, &capacity, from_);
-    std::string answer = length > 0 ? std::string(reply, static_cast<size_t>(length)) : "";
-    std::free(reply);
-    return answer;
+    for (size_t end; (end = unread_.find('\n')) == std::string::npos;) {
+      if (auto ready = wait(from_, POLLIN, deadline, limit_s); !ready.ok()) return ready.failure();
+      char block[4096];
+      const ssize_t got = read(from_, block, sizeof block);
+      if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+      if (got <= 0) return gone();
+      unread_.append(block, static_cast<size_t>(got));
+    }
+    const size_t end = unread_.find('\n');
+    std::string reply = unread_.substr(0, end);
+    unread_.erase(0, end + 1);
+    return reply;
   }
 
   const TempDir& files() const { return files_; }
 
  private:
-  Child(pid_t pid, int to, int from) : pid_(pid), to_(to), from_(fdopen(from, "r")) {}
+  using Clock = std::chrono::steady_clock;
+
+  Child(pid_t pid, int to, int from) : pid_(pid), to_(to), from_(from) { fcntl(to_, F_SETFL, O_NONBLOCK); }
+
+  static Failure gone() { return {"oracle.gone", "PyTorch's process ended while it measured its own error", ""}; }
+
+  static Status wait(int fd, short event, Clock::time_point deadline, double limit_s) {
+    while (true) {
+      const double left_s = std::chrono::duration<double>(deadline - Clock::now()).count();
+      if (interrupted()) return Failure{"interrupted", "interrupted", ""};
+      if (left_s <= 0)
+        return Failure{"oracle.timeout",
+                       fmt::format("PyTorch did not answer within {:.0f} s about its own error", limit_s),
+                       "give it more --time"};
+      pollfd polled{fd, event, 0};
+      if (poll(&polled, 1, static_cast<int>(std::min(left_s, 0.2) * 1000) + 1) > 0) return ok_status();
+    }
+  }
+
   pid_t pid_;
-  int to_;
-  std::FILE* from_;
+  int to_, from_;
+  std::string unread_;
   TempDir files_{"kernelwright-oracle"};
 };
 
 PythonOracle::PythonOracle(BenchRequest request) : request_(std::move(request)) {}
 PythonOracle::~PythonOracle() = default;
 
+void PythonOracle::start() {
+  signal(SIGPIPE, SIG_IGN);  // a child that died shows as a failed write
+  const std::string python = request_.python.empty() ? module::find_python().string() : request_.python;
+  const int threads = request_.threads > 0 ? request_.threads : usable_cores();
+  child_ = Child::start({python, "-m", "kernelwright.oracle", request_.folder, std::to_string(threads)});
+  gone_ = {"oracle.start", "PyTorch could not be started to measure its own error: `" + python + "`",
+           "run `kernelwright doctor`"};
+}
+
 Result<std::vector<Tensor>> PythonOracle::run(const std::vector<Tensor>& inputs,
                                               const std::map<std::string, Tensor>& params) {
-  if (!tried_) {
-    tried_ = true;
-    signal(SIGPIPE, SIG_IGN);  // a child that died shows as a failed write
-    const std::string python = request_.python.empty() ? module::find_python().string() : request_.python;
-    const int threads = request_.threads > 0 ? request_.threads : usable_cores();
-    child_ = Child::start({python, "-m", "kernelwright.oracle", request_.folder, std::to_string(threads)});
-  }
-  if (!child_) return Failure{"oracle.start", "PyTorch could not be started to measure its own error", ""};
+  if (!child_ && gone_.id.empty()) start();
+  if (!child_) return gone_;
   const fs::path folder = child_->files().path();
   Json ask = {{"inputs", Json::array()}, {"params", Json::object()}, {"out", folder.string()}};
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -155,13 +195,14 @@ Result<std::vector<Tensor>> PythonOracle::run(const std::vector<Tensor>& inputs,
     ask["params"][name] = *entry;
     sent_[name] = tensor;
   }
-  const std::string reply = child_->ask(ask.dump());
-  if (reply.empty()) {
+  const Result<std::string> reply = child_->ask(ask.dump(), request_.oracle_limit_s);
+  if (!reply) {
     child_.reset();
-    return Failure{"oracle.gone", "PyTorch's process ended while it measured its own error", ""};
+    gone_ = reply.failure();
+    return gone_;
   }
   try {
-    const Json json = Json::parse(reply);
+    const Json json = Json::parse(*reply);
     if (json.contains("error")) return Failure{"oracle.run", json.at("error").get<std::string>(), ""};
     std::vector<Tensor> outputs;
     for (const Json& entry : json.at("outputs")) {

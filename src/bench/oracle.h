@@ -10,8 +10,9 @@
 namespace kw::bench {
 
 /// PyTorch in a long-lived child (`python -m kernelwright.oracle`) that runs the exported module on what it is given.
-/// Started by the first call, ended on destruction. Of the request it reads folder, threads and python.
-/// fails: oracle.start (not tried again), oracle.run (PyTorch raised), oracle.gone (the child died)
+/// Started by the first call, ended on destruction. Of the request it reads folder, threads python and oracle_limit_s.
+/// fails: oracle.start, oracle.gone (the child died), oracle.timeout (and was killed; none of these is tried again),
+/// oracle.run (PyTorch raised)
 class PythonOracle final : public judge::FrameworkOracle {
  public:
   explicit PythonOracle(BenchRequest request);
@@ -21,9 +22,10 @@ class PythonOracle final : public judge::FrameworkOracle {
 
  private:
   class Child;
+  void start();
   BenchRequest request_;
   std::unique_ptr<Child> child_;
-  bool tried_ = false;
+  Failure gone_;  // why there is no child; an empty id before the first call
   /// What the child holds already; kept alive so that an equal address means equal weights.
   std::map<std::string, Tensor> sent_;
 };

@@ -43,6 +43,7 @@ struct Trial {
   std::shared_ptr<const Case> own;                    // the first case: own inputs, own parameters
   std::vector<std::shared_ptr<const Case>> measured;  // what the accuracy gate looks at
   std::vector<std::vector<Tensor>> measured_outputs;
+  std::string framework_failure;     // why PyTorch's own error is unknown, where it is
   std::vector<std::string> missing;  // required suites that were not shown, with the reason
   Verdict verdict;
 

@@ -78,7 +78,10 @@ int64_t element_bytes(const graph::Graph& graph) {
 
 /// What a row shows of the accuracy is kept for the gate that compares with PyTorch.
 void keep_measure(Trial& trial, const std::shared_ptr<const Case>& given, std::vector<Tensor> outputs) {
-  if (given->framework.empty()) return;
+  if (given->framework.empty()) {
+    if (trial.framework_failure.empty()) trial.framework_failure = given->framework_failure;
+    return;
+  }
   trial.measured.push_back(given);
   trial.measured_outputs.push_back(std::move(outputs));
 }

@@ -306,6 +306,27 @@ TEST_CASE("less accurate than the framework is rejected, and the class says how 
   CHECK(judged(3e-7, AccuracyClass::framework).accuracy.framework_rms == doctest::Approx(2e-7).epsilon(0.2));
 }
 
+TEST_CASE("where PyTorch cannot be asked, its class is not shown: the reason is told") {
+  class Gone final : public FrameworkOracle {
+   public:
+    Result<std::vector<Tensor>> run(const std::vector<Tensor>&, const std::map<std::string, Tensor>&) override {
+      return Failure{"oracle.start", "PyTorch could not be started", ""};
+    }
+  };
+  Gone oracle;
+  for (const AccuracyClass accuracy : {AccuracyClass::framework, AccuracyClass::tf32}) {
+    JudgeOptions options;
+    options.oracle = &oracle;
+    options.accuracy = accuracy;
+    const Verdict verdict = judge_with({}, options);
+    const bool asked = accuracy == AccuracyClass::framework;
+    CHECK(verdict.outcome == (asked ? Outcome::inconclusive : Outcome::verified));
+    if (!asked) continue;
+    CHECK(verdict.gate == "accuracy");
+    CHECK(verdict.reason.find("PyTorch could not be started") != std::string::npos);
+  }
+}
+
 TEST_CASE("quick judgements of one problem share references; full ones draw afresh") {
   ReferenceCache cache;
   JudgeOptions options;

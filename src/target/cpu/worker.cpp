@@ -332,7 +332,9 @@ int worker_main(int argc, char** argv) {
   Program program;
   std::string why;
   runtime::decode(text, program, why);
-  const std::vector<std::string> layers = lock_down(address_space(program, layout_of(program)));
+  const auto threads = static_cast<uint64_t>(std::max(1, request.threads));
+  const std::vector<std::string> layers =
+      lock_down({address_space(program, layout_of(program)), 3600 * threads, 64 + 2 * threads});
   answer(socket, true, joined(layers));
   worker.serve();
   ::_exit(0);
