@@ -26,6 +26,81 @@ bool is_leaf(const Node& node) {
   return node.is<InputAttr>() || node.is<ParamAttr>() || node.is<ConstantAttr>() || node.is<IotaAttr>();
 }
 
+using Mask = std::vector<char>;
+
+Mask spread(const Mask& mask, int64_t factor, int64_t size) {
+  Mask out(static_cast<size_t>(size), 0);
+  for (size_t i = 0; i < mask.size(); ++i) out[i * static_cast<size_t>(factor)] = mask[i];
+  return out;
+}
+
+/// Which places along an axis may hold anything but the zeros of padding and dilation.
+Mask axis_mask(const Graph& graph, NodeId id, int axis) {
+  const Node& node = graph[id];
+  const auto at = static_cast<size_t>(axis);
+  const int64_t size = node.shape[at];
+  if (const auto* pad = std::get_if<PadAttr>(&node.attr); pad && pad->value == 0) {
+    const Mask inner = axis_mask(graph, node.inputs[0], axis);
+    Mask out(static_cast<size_t>(size), 0);
+    std::copy(inner.begin(), inner.end(), out.begin() + pad->lo[at]);
+    return out;
+  }
+  if (const auto* dilate = std::get_if<DilateAttr>(&node.attr)) {
+    const auto found = std::find(dilate->axes.begin(), dilate->axes.end(), axis);
+    if (found == dilate->axes.end()) return axis_mask(graph, node.inputs[0], axis);
+    const auto factor = dilate->factor[static_cast<size_t>(found - dilate->axes.begin())];
+    return spread(axis_mask(graph, node.inputs[0], axis), factor, size);
+  }
+  if (const auto* slice = std::get_if<SliceAttr>(&node.attr)) {
+    const Mask inner = axis_mask(graph, node.inputs[0], axis);
+    Mask out(static_cast<size_t>(size));
+    for (int64_t i = 0; i < size; ++i)
+      out[static_cast<size_t>(i)] = inner[static_cast<size_t>(slice->start[at] + i * slice->step[at])];
+    return out;
+  }
+  return Mask(static_cast<size_t>(size), 1);
+}
+
+double filled_share(const Mask& mask) {
+  const auto filled = static_cast<double>(std::count(mask.begin(), mask.end(), 1));
+  return mask.empty() ? 1 : filled / static_cast<double>(mask.size());
+}
+
+/// Of the pairs of a place and a tap along the window's k-th axis.
+double filled_share(const Mask& mask, const WindowAttr& window, size_t k) {
+  double filled = 0, all = 0;
+  const auto places = static_cast<int64_t>(mask.size()) - window.dilation[k] * (window.size[k] - 1);
+  for (int64_t at = 0; at < places; at += window.stride[k])
+    for (int64_t tap = 0; tap < window.size[k]; ++tap, ++all)
+      filled += mask[static_cast<size_t>(at + tap * window.dilation[k])];
+  return all > 0 ? filled / all : 1;
+}
+
+double window_share(const Graph& graph, const Node& node, const WindowAttr& window) {
+  double share = 1;
+  for (int axis = 0; axis < static_cast<int>(graph[node.inputs[0]].shape.size()); ++axis) {
+    const Mask mask = axis_mask(graph, node.inputs[0], axis);
+    const auto found = std::find(window.axes.begin(), window.axes.end(), axis);
+    share *= found == window.axes.end() ? filled_share(mask)
+                                        : filled_share(mask, window, static_cast<size_t>(found - window.axes.begin()));
+  }
+  return share;
+}
+
+/// Share of a node's elements that are not structurally zero: a transposed convolution's operand is mostly zeros,
+/// which no kernel needs to multiply.
+double filled_share(const Graph& graph, NodeId id) {
+  const Node& node = graph[id];
+  if (node.is<PermuteAttr>() || node.is<ReshapeAttr>() || node.is<ExpandAttr>() || node.is<FlipAttr>())
+    return filled_share(graph, node.inputs[0]);
+  if (node.is<WindowAttr>()) return window_share(graph, node, node.as<WindowAttr>());
+  double share = 1;
+  if (node.is<PadAttr>() || node.is<DilateAttr>() || node.is<SliceAttr>())
+    for (int axis = 0; axis < static_cast<int>(node.shape.size()); ++axis)
+      share *= filled_share(axis_mask(graph, id, axis));
+  return share;
+}
+
 /// Multiply-adds of an einsum: the product of all label sizes.
 double contract_size(const Graph& graph, const Node& node) {
   const ContractAttr& attr = node.as<ContractAttr>();
@@ -55,7 +130,8 @@ size_t interpreter_bytes(const Graph& graph, const Node& node, bool bounds) {
 double node_flops(const Graph& graph, NodeId id) {
   const Node& node = graph[id];
   if (node.is<MapAttr>()) return count_of(node) * steps_of(node.as<MapAttr>().expr);
-  if (node.is<ContractAttr>()) return 2 * contract_size(graph, node);
+  if (node.is<ContractAttr>())
+    return 2 * contract_size(graph, node) * filled_share(graph, node.inputs[0]) * filled_share(graph, node.inputs[1]);
   if (node.is<ReduceAttr>() || node.is<ScanAttr>()) return count_of(graph[node.inputs[0]]);
   if (node.is<ScatterAttr>()) return count_of(graph[node.inputs[1]]);
   if (node.is<RecurAttr>()) {
@@ -63,9 +139,9 @@ double node_flops(const Graph& graph, NodeId id) {
     return count_work(*recur.body).flops * static_cast<double>(recur.steps);
   }
   if (node.is<SortAttr>()) {
-    const Node& input = graph[node.inputs[0]];
-    const auto n = static_cast<double>(input.shape[static_cast<size_t>(node.as<SortAttr>().axis)]);
-    return count_of(input) * std::max(1.0, std::log2(std::max(n, 1.0)));
+    // A selection of k out of n looks at each element, and then orders k.
+    const auto k = static_cast<double>(node.as<SortAttr>().k);
+    return count_of(graph[node.inputs[0]]) + count_of(node) * std::log2(std::max(k, 1.0));
   }
   return 0;
 }

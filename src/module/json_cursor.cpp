@@ -44,7 +44,7 @@ std::optional<Json> parse_json(const std::string& text) {
 }
 
 void FaultKeeper::fail_schema(std::string_view what) {
-  fail({"pt2.schema", fmt::format("{} {}", place, what), "export it again with torch 2.9 to 2.14"});
+  fail({"pt2.schema", fmt::format("{} {}", place, what), "export it again with torch 2.8 to 2.14"});
 }
 
 JsonCursor JsonCursor::nothing(std::string_view fault) const {

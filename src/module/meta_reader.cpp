@@ -55,8 +55,10 @@ Shape read_sizes(const JsonCursor& json, const std::string& owner) {
   return sizes;
 }
 
-/// Whether sizes, strides and offset are nonnegative and reach no further than max_tensor_bytes.
+}  // namespace
+
 bool is_addressable(const TensorMeta& meta) {
+  if (meta.shape.size() != meta.strides.size()) return false;
   const auto width = static_cast<int64_t>(size_bytes(meta.dtype));
   int64_t count = 1;
   bool empty = false;
@@ -76,8 +78,6 @@ bool is_addressable(const TensorMeta& meta) {
   }
   return true;
 }
-
-}  // namespace
 
 DType read_dtype(const JsonCursor& json, const std::string& owner) {
   const int64_t number = json.integer();

@@ -86,7 +86,7 @@ class ProgramReader {
       faults_.fail({"pt2.schema",
                     fmt::format("the archive has schema {}.{}; only major version {} is understood",
                                 program_.schema_major, program_.schema_minor, schema_major),
-                    "export it again with torch 2.9 to 2.14"});
+                    "export it again with torch 2.8 to 2.14"});
   }
 
   void read_metas(const JsonCursor& graph, const std::string& prefix) {

@@ -12,11 +12,11 @@ namespace {
 constexpr size_t max_program_bytes = size_t{512} << 20;
 
 Failure not_pt2(std::string message) {
-  return {"pt2.not_pt2", std::move(message), "give a file that torch.export.save wrote (torch 2.9 to 2.14)"};
+  return {"pt2.not_pt2", std::move(message), "give a file that torch.export.save wrote (torch 2.8 to 2.14)"};
 }
 
 Failure bad_program(std::string message) {
-  return {"pt2.schema", std::move(message), "export it again with torch 2.9 to 2.14"};
+  return {"pt2.schema", std::move(message), "export it again with torch 2.8 to 2.14"};
 }
 
 /// The programs in the archive: members "<root>models/<name>.json".
@@ -77,11 +77,6 @@ Result<Program> read_model_json(const OpenArchive& archive) {
   return read_program(*json);
 }
 
-/// torch 2.8 and older pickle the weights into one member instead of storing them raw.
-bool has_pickled_weights(const OpenArchive& archive) {
-  return archive.zip.find(archive.root + "data/weights/" + archive.model + ".pt") != nullptr;
-}
-
 /// Each parameter, buffer and constant of the program is stored, with the shape that the program states.
 Status check_agreement(const Program& program, const WeightTable& weights) {
   for (const ProgramInput& input : program.inputs) {
@@ -108,7 +103,7 @@ Result<LoadedModule> load_pt2(std::span<const std::byte> bytes, const std::share
   const auto archive = open_archive(bytes, owner);
   if (!archive) return archive.failure();
   if (auto order = check_byte_order(*archive); !order) return order.failure();
-  if (has_pickled_weights(*archive)) return bad_program("the archive holds pickled weights, as torch 2.8 wrote them");
+  if (auto pickles = check_pickles(archive->zip); !pickles) return pickles.failure();
   auto program = read_model_json(*archive);
   if (!program) return program.failure();
   auto weights = read_weights(*archive);

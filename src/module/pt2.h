@@ -8,8 +8,8 @@
 
 namespace kw::module {
 
-/// Reads a `.pt2` archive written by torch 2.9 to 2.14 (schema major 8), without libtorch. Archives with
-/// pickled weights (2.8) are refused: the export's Python side loads and saves them anew.
+/// Reads a `.pt2` archive written by torch 2.8 to 2.14 (schema major 8), without libtorch. Pickled members
+/// (torch 2.8 pickled the weights) may hold tensors and plain values; nothing is called.
 /// fails: pt2.missing, pt2.not_zip, pt2.not_pt2, pt2.truncated, pt2.hostile (bomb, escape, overlap, range),
 ///        pt2.schema, pt2.dynamic_shape, pt2.dtype, pt2.higher_order
 Result<LoadedModule> load_pt2(const std::filesystem::path& path);

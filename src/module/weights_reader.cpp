@@ -6,6 +6,7 @@
 
 #include "module/json_cursor.h"
 #include "module/meta_reader.h"
+#include "module/pickle_reader.h"
 
 namespace kw::module {
 namespace {
@@ -55,9 +56,38 @@ class WeightsReader {
 
  private:
   void read_group(const std::string& folder, std::initializer_list<const char*> config_suffixes) {
+    const ZipMember* pickled = archive_.zip.find(archive_.root + folder + archive_.model + ".pt");
+    if (pickled) return read_pickled(*pickled);
     for (const char* suffix : config_suffixes) {
       const ZipMember* config = archive_.zip.find(archive_.root + folder + archive_.model + suffix);
       if (config && faults_.ok()) return read_config(*config, folder);
+    }
+  }
+
+  /// torch 2.8: one torch.save archive inside the archive; its storages are members data/0, data/1, ...
+  void read_pickled(const ZipMember& member) {
+    if (member.size_bytes == 0) return;  // nothing to store
+    faults_.place = "the member `" + member.name + "`";
+    auto inner = open_saved(archive_.zip, member);
+    if (!inner) return faults_.fail(inner.failure());
+    const auto tensors = read_pickled_tensors(inner->pickle);
+    if (!tensors) return faults_.fail(tensors.failure());
+    for (const auto& [fqn, tensor] : *tensors) {
+      table_.metas.emplace(fqn, tensor.meta);
+      if (tensor.on_meta) {
+        table_.tensors.emplace(fqn, Tensor{tensor.meta.dtype, tensor.meta.shape, nullptr, nullptr});
+        continue;
+      }
+      const ZipMember* storage = inner->zip.find(inner->root + "data/" + tensor.storage);
+      if (!storage || storage->deflated)
+        return faults_.fail_schema(fmt::format("names the bytes of `{}`, which the archive lacks", fqn));
+      Blob blob{nullptr, inner->zip.packed(*storage), {}};
+      if (inner->owner)
+        blob.owner = inner->owner;
+      else
+        blob.owner = {std::const_pointer_cast<void>(archive_.owner), const_cast<std::byte*>(archive_.bytes.data())};
+      if (!inner->owner) blob.file_offset = member.data_offset + storage->data_offset;
+      add_tensor(fqn, tensor.meta, blob);
     }
   }
 
@@ -144,6 +174,45 @@ class WeightsReader {
 };
 
 }  // namespace
+
+Result<SavedArchive> open_saved(const ZipArchive& outer, const ZipMember& member) {
+  SavedArchive saved;
+  std::span<const std::byte> bytes = outer.packed(member);
+  if (member.deflated) {
+    saved.owner = Tensor::zeros(DType::u8, {static_cast<int64_t>(member.size_bytes)}).owner;
+    if (auto done = outer.unpack(member, saved.owner.get()); !done) return done.failure();
+    bytes = {saved.owner.get(), member.size_bytes};
+  }
+  const Failure strange{"pt2.hostile", fmt::format("the member `{}` is no archive of torch.save", member.name),
+                        "torch.export.save never writes such an archive; do not trust this file"};
+  auto zip = ZipArchive::open(bytes);
+  if (!zip) return strange;
+  saved.zip = std::move(*zip);
+  constexpr std::string_view name = "data.pkl";
+  for (const ZipMember& inner : saved.zip.members()) {
+    if (!inner.name.ends_with(name) || inner.size_bytes > max_config_bytes) continue;
+    const size_t root_length = inner.name.size() - name.size();
+    if (root_length > 0 && inner.name.find('/') != root_length - 1) continue;
+    auto text = saved.zip.read_text(inner, max_config_bytes);
+    if (!text) return text.failure();
+    saved.text = std::make_shared<std::string>(std::move(*text));
+    saved.pickle = std::as_bytes(std::span(*saved.text));
+    saved.root = inner.name.substr(0, root_length);
+    return saved;
+  }
+  return strange;
+}
+
+Status check_pickles(const ZipArchive& zip) {
+  for (const ZipMember& member : zip.members()) {
+    const bool pickled = member.name.ends_with(".pt") || member.name.ends_with(".pkl");
+    if (!pickled || member.size_bytes == 0) continue;
+    const auto saved = open_saved(zip, member);
+    if (!saved) return saved.failure();
+    if (auto good = check_pickle(saved->pickle); !good) return good.failure();
+  }
+  return ok_status();
+}
 
 Result<WeightTable> read_weights(const OpenArchive& archive) { return WeightsReader(archive).read(); }
 

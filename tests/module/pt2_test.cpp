@@ -172,12 +172,100 @@ TEST_CASE("archives that are none, cut off or hostile") {
   CHECK(with_member({"m/bomb", std::string(size_t{100} << 20, '\0'), true}) == "pt2.hostile");
 }
 
-TEST_CASE("pickled weights are refused with the version that wrote them") {
+TEST_CASE("an archive that torch 2.8 wrote is read without calling anything") {
+  const auto loaded = load_pt2("tests/module/data/torch28.pt2");
+  REQUIRE_MESSAGE(loaded.ok(), (loaded.ok() ? "" : loaded.failure().message));
+  const auto& weights = loaded->weights;
+  CHECK(weights.tensors.at("fc.weight").shape == Shape{4, 3});
+  CHECK(weights.tensors.at("fc.weight").as<float>()[0] == doctest::Approx(-0.0043225177));
+  CHECK(weights.tensors.at("fc.bias").as<float>()[3] == doctest::Approx(0.021387115));
+  CHECK(weights.tensors.at("scale").as<float>()[3] == 3);
+  CHECK(weights.tensors.at("hidden").as<float>()[0] == 1);
+  CHECK(weights.tensors.at("offset").as<float>()[3] == 4);
+  CHECK(weights.file_offsets.contains("fc.weight"));  // a view, not a copy
+}
+
+namespace {
+
+/// The linear module with its weights in a torch.save archive of that pickle, as torch 2.8 laid them out.
+std::vector<Member> pickled_members(const std::string& pickle, const std::string& folder = "weights") {
   auto members = linear_members();
-  members.push_back({"m/data/weights/model.pt", "PK"});
-  const auto loaded = load_members(members);
-  REQUIRE(!loaded.ok());
-  CHECK(loaded.failure().message == "the archive holds pickled weights, as torch 2.8 wrote them");
+  if (folder == "weights")
+    std::erase_if(members, [](const Member& m) { return m.name.starts_with("m/data/weights/"); });
+  const std::string saved = make_zip({{"archive/data.pkl", pickle},
+                                      {"archive/data/0", std::string(48, '\0')},
+                                      {"archive/data/1", std::string(16, '\0')}});
+  members.push_back({"m/data/" + folder + "/model.pt", saved});
+  return members;
+}
+
+std::string short_text(const std::string& text) {
+  return std::string("X") + static_cast<char>(text.size()) + std::string(3, '\0') + text;
+}
+
+/// The pickle of one tensor: its storage, offset, sizes and strides.
+std::string tensor_pickle(const std::string& key, char elements, char offset, const std::string& sizes,
+                          const std::string& strides, const std::string& storage = "FloatStorage") {
+  return "ctorch._utils\n_rebuild_tensor_v2\n((" + short_text("storage") + "ctorch\n" + storage + "\n" +
+         short_text(key) + short_text("cpu") + "K" + elements + "tQK" + offset + sizes + strides + "\x89" +
+         "ccollections\nOrderedDict\n)RtR";
+}
+
+const std::string bias = tensor_pickle("1", 4, 0, std::string("K\4\x85"), std::string("K\1\x85"));
+
+std::string weights_pickle(const std::string& weight) {
+  return "\x80\2}(" + short_text("fc.weight") + weight + short_text("fc.bias") + bias + "u.";
+}
+const std::string plain_weight = tensor_pickle("0", 12, 0, "K\4K\3\x86", "K\3K\1\x86");
+
+std::string pickled_id(const std::string& pickle, const std::string& folder = "weights") {
+  return failure_id(load_members(pickled_members(pickle, folder)));
+}
+
+}  // namespace
+
+TEST_CASE("pickled weights hold tensors, or are refused") {
+  const std::string good = weights_pickle(plain_weight);
+  CHECK(pickled_id(good) == "loaded");
+  CHECK(pickled_id(weights_pickle(tensor_pickle("0", 12, 1, "K\4K\3\x86", "K\3K\1\x86"))) == "pt2.hostile");
+  CHECK(pickled_id(weights_pickle(tensor_pickle("0", 12, 0, "K\4K\3\x86", "K\3J\xff\xff\xff\xff\x86"))) ==
+        "pt2.hostile");
+  CHECK(pickled_id(weights_pickle(tensor_pickle("0", 12, 0, "K\4K\3\x86", "K\3\x85"))) == "pt2.hostile");
+  CHECK(pickled_id(weights_pickle(tensor_pickle("0", 12, 0, "K\4K\3\x86", "K\3K\1\x86", "QInt8Storage"))) ==
+        "pt2.hostile");
+  CHECK(pickled_id(weights_pickle(tensor_pickle("7", 12, 0, "K\4K\3\x86", "K\3K\1\x86"))) == "pt2.schema");
+  CHECK(pickled_id(weights_pickle(tensor_pickle("0", 12, 0, "K\3K\4\x86", "K\4K\1\x86"))) == "pt2.schema");
+  for (size_t cut = 0; cut < good.size(); ++cut) CHECK(pickled_id(good.substr(0, cut)) == "pt2.hostile");
+}
+
+TEST_CASE("a pickle that would run something is refused wherever it lies") {
+  const std::string system = "\x80\2cposix\nsystem\n" + short_text("touch /tmp/owned") + "\x85R.";
+  const std::string stack_global =
+      "\x80\4" + short_text("os") + short_text("system") + "\x93" + short_text("x") + "\x85R.";
+  const std::string getattr = "\x80\2c__builtin__\ngetattr\n.";
+  const std::string hidden = "\x80\2}(" + short_text("fc.weight") + plain_weight + short_text("more") +
+                             system.substr(2, system.size() - 3) + "u.";
+  std::string deep = "\x80\2)";
+  deep += std::string(1 << 20, '\x85') + ".";
+  const std::string ring = "\x80\2]q\1(h\1e.", knot = "\x80\2]q\1]q\2h\1ah\2a0h\1h\2a.";
+  for (const std::string& pickle :
+       {system, stack_global, getattr, hidden, deep, ring, knot, std::string("\x80\2i"), std::string("(lp0\n.")})
+    for (const char* folder : {"weights", "constants", "sample_inputs"})
+      CHECK(pickled_id(pickle, folder) == "pt2.hostile");
+  auto members = linear_members();
+  members.push_back({"m/data/sample_inputs/model.pt", system});  // no archive of torch.save: an old, bare pickle
+  CHECK(failure_id(load_members(members)) == "pt2.hostile");
+}
+
+TEST_CASE("no damage to a pickle crashes its reader") {
+  const std::string good = weights_pickle(plain_weight);
+  for (size_t at = 0; at < good.size(); ++at)
+    for (const unsigned char value : {0x00, 0x28, 0x52, 0x51, 0x75, 0x68, 0x85, 0x94, 0xff}) {
+      std::string damaged = good;
+      damaged[at] = static_cast<char>(value);
+      const std::string id = pickled_id(damaged);
+      CHECK((id == "loaded" || id.starts_with("pt2.")));
+    }
 }
 
 TEST_CASE("members that overlap are refused") {
