@@ -1,5 +1,6 @@
 /* Runs a package without Python: every input is filled with 0, 1, 2, ... / 8, and the first outputs are printed.
- *   cc run_package.c -I../../src/runtime -L../../build -lkernelwright -o run_package && ./run_package NAME.kw */
+ * LIB is the folder of libkernelwright.so, INC that of kernelwright.h (a package holds one too: unzip it):
+ *   cc run_package.c -I"$INC" -L"$LIB" -Wl,-rpath,"$LIB" -lkernelwright -o run_package && ./run_package NAME.kw */
 #include <stdio.h>
 #include <stdlib.h>
 

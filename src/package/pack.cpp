@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "package/c_header.h"
 #include "package/readme.h"
 #include "package/zip_writer.h"
 #include "runtime/archive.h"
@@ -243,6 +244,7 @@ Status Packer::write() {
     if (Status status = add_variant(i); !status.ok()) return status;
   index_.threads = request_.threads;
   for (const Status& status : {add(std::string(runtime::index_name), runtime::encode_index(index_)),
+                               add("kernelwright.h", c_header()), add("run_package.c", c_example()),
                                add("certificate.json", request_.certificate.empty() ? "{}" : request_.certificate)})
     if (!status.ok()) return status;
   if (Status status = add("README.md", readme_text(manifest().dump())); !status.ok()) return status;

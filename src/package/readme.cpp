@@ -40,7 +40,11 @@ std::string readme_text(const std::string& manifest_json) {
       "kernelwright.load(\"{0}.kw\")\n"
       "y = fast(...)  # the original's signature, outputs and state_dict(); no autograd\n```\n\n"
       "- inputs: {3}\n- outputs: {4}\n- mode: {5}\n- instruction sets: {6}\n- {7}\n\n"
-      "`certificate.json` says what was tested; `kernels/` holds the sources; `kernelwright.h` is the C interface.\n",
+      "`certificate.json` says what was tested; `kernels/` holds the sources. From C, without Python:\n\n```sh\n"
+      "unzip {0}.kw kernelwright.h run_package.c\n"
+      "cc run_package.c -I. -L\"$LIB\" -Wl,-rpath,\"$LIB\" -lkernelwright -o run_package  # LIB: where libkernelwright "
+      "is\n"
+      "./run_package {0}.kw\n```\n",
       m["name"].get<std::string>(), m["verdict"].get<std::string>(),
       verified ? "Other shapes, dtypes and layouts run the original."
                : "The original module runs, for the kernels do not win.",

@@ -25,7 +25,8 @@ int status_of(const std::function<int()>& body) {
 TEST_CASE("a worker that spins is ended by its CPU time, whoever waits for it") {
   const int status = status_of([] {
     bound_resources({.address_space_bytes = uint64_t{8} << 30, .cpu_s = 1});
-    for (volatile int i = 0;; i = i + 1) {
+    volatile bool forever = true;
+    while (forever) {
     }
     return 0;
   });

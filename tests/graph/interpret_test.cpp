@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <tuple>
 
 #include "base/random.h"
 
@@ -189,6 +190,35 @@ TEST_CASE("gather, scatter, sort and scan") {
   CHECK(e->outputs[0].value == std::vector<double>{1, 8, 0, 0, 0, 0, 8, 10});
   CHECK(e->outputs[1].value == std::vector<double>{3, 0, 2, 1});
   CHECK(e->outputs[2].value == std::vector<double>{1, 8, 3, 15, 6, 21, 10, 26});
+}
+
+TEST_CASE("what near-tied indices pick is as uncertain as the candidates differ") {
+  GraphBuilder g;
+  const NodeId x = g.input(DType::f32, {2, 4}, "x");
+  const NodeId y = g.map1(ScalarOp::exp, x);  // a bound of some ulps beside each value
+  const NodeId places = g.sort(y, 1, 3, true);
+  const NodeId rows = g.expand(g.reshape(g.iota(2), {2, 1}), {2, 3});
+  const NodeId other = g.input(DType::f32, {2, 4}, "other");
+  g.output(places);
+  g.output(g.gather(y, {rows, places}, {0, 1}));
+  g.output(g.gather(other, {rows, places}, {0, 1}));
+  const double near = 1 + 0x1p-23;
+  const Tensor tx = tensor({2, 4}, {0, 1, near, 3, 3, 0, -1, -2}), to = tensor({2, 4}, {5, 6, 8, 7, 1, 2, 3, 4});
+  const auto evaluation = interpret(g.take(), {tx, to}, {});
+  REQUIRE(evaluation.ok());
+  const auto& [index, value, picked] = std::tie(evaluation->outputs[0], evaluation->outputs[1], evaluation->outputs[2]);
+  CHECK(index.value == std::vector<double>{3, 2, 1, 0, 1, 2});
+  CHECK(std::isinf(index.bound[1]));
+  CHECK(std::isinf(index.bound[2]));
+  CHECK(index.bound[0] == 0);
+  const double e = std::exp(1.0), apart = std::exp(near) - e;
+  for (const int place : {1, 2}) {  // either of the two, each with its own bound
+    CHECK(value.bound[static_cast<size_t>(place)] >= apart);
+    CHECK(value.bound[static_cast<size_t>(place)] < apart + 10 * 0x1p-24 * e);
+    CHECK(picked.bound[static_cast<size_t>(place)] == 2);
+  }
+  CHECK(picked.value[1] == 8);
+  for (const int place : {0, 3, 4, 5}) CHECK(picked.bound[static_cast<size_t>(place)] == 0);
 }
 
 TEST_CASE("an index out of range and too little memory are failures with a reason") {

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import warnings
+import zipfile
 from pathlib import Path
 
 import kernelwright
@@ -101,6 +102,33 @@ def test_the_c_program_runs_it(package: Path, tmp_path: Path) -> None:
     shutil.copy(DATA / "relu.py", tmp_path / "x.kw")
     reply = subprocess.run([*run, str(tmp_path / "x.kw")], capture_output=True, text=True)
     assert reply.returncode == 2 and "damaged" in reply.stderr
+
+
+def words_of(text: str, start: str) -> str:
+    """The first line of a text that begins so, without its comment."""
+    return next(line for line in text.splitlines() if line.startswith(start)).split("  #")[0]
+
+
+def test_the_c_program_builds_as_the_readme_says(package: Path, tmp_path: Path) -> None:
+    words = words_of((ROOT / "README.md").read_text(), "cc ").replace("-Lbuild", f"-L{BUILD}")
+    words = words.replace('"$PWD/build"', str(BUILD)).replace("-o run_package", f"-o {tmp_path / 'run_package'}")
+    subprocess.run(words, shell=True, check=True, cwd=ROOT)
+    reply = subprocess.run([str(tmp_path / "run_package"), str(package)], capture_output=True, text=True)
+    assert reply.returncode == 0 and reply.stdout.startswith("output 0: 0"), reply.stderr
+
+
+def test_the_c_program_builds_from_a_package_and_an_installed_library(package: Path, tmp_path: Path) -> None:
+    """As the package's own README says, with nothing of the checkout in sight."""
+    command = ["cmake", "--install", str(BUILD), "--prefix", str(tmp_path / "installed")]
+    subprocess.run(command, check=True, capture_output=True)
+    assert (tmp_path / "installed/include/kernelwright.h").is_file()
+    with zipfile.ZipFile(package) as archive:
+        archive.extractall(tmp_path, ["kernelwright.h", "run_package.c"])
+        words = words_of(archive.read("README.md").decode(), "cc ")
+    environment = {**os.environ, "LIB": str(tmp_path / "installed/lib")}
+    subprocess.run(words, shell=True, check=True, cwd=tmp_path, env=environment)
+    reply = subprocess.run(["./run_package", str(package)], cwd=tmp_path, capture_output=True, text=True)
+    assert reply.returncode == 0 and reply.stdout.startswith("output 0: 0"), reply.stderr
 
 
 def test_loading_starts_no_compiler(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:

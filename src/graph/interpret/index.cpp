@@ -2,13 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <mutex>
 #include <numeric>
 
 #include "base/parallel.h"
 #include "graph/interpret/evaluators.h"
 
-/// Gather, scatter and sort. An uncertain index makes its element uncertain: an infinite bound.
+/// Gather, scatter and sort. What an uncertain index picks is as uncertain as its candidates differ; without a list of
+/// them, and in a scatter, its bound is infinite.
 namespace kw::graph::interpreter {
 namespace {
 
@@ -23,11 +26,24 @@ Failure index_failure(double index, int64_t size) {
 struct Places {
   std::vector<int64_t> offsets;
   std::vector<char> uncertain;
+  /// Where else an uncertain place may start, as offsets; empty lists where anything is possible.
+  std::unordered_map<size_t, std::vector<int64_t>> others;
 };
+
+/// The other starts of place `i` when index `k` is the only uncertain one there.
+void add_others(Places& places, size_t i, const Value& index, int64_t at, double value, int64_t stride) {
+  std::vector<int64_t>& others = places.others[i];
+  const auto found = index.buffer->candidates.find(index.offset + at);
+  const bool alone = !places.uncertain[i];
+  others.clear();
+  if (!alone || found == index.buffer->candidates.end()) return;
+  for (const int64_t candidate : found->second) others.push_back((candidate - static_cast<int64_t>(value)) * stride);
+}
 
 Result<Places> find_places(const Value& data, const std::vector<int>& axes, std::span<const Value> indices) {
   const int64_t count = indices[0].count();
-  Places places{std::vector<int64_t>(static_cast<size_t>(count), 0), std::vector<char>(static_cast<size_t>(count), 0)};
+  Places places{
+      std::vector<int64_t>(static_cast<size_t>(count), 0), std::vector<char>(static_cast<size_t>(count), 0), {}};
   std::vector<double> scratch(static_cast<size_t>(count));
   for (size_t k = 0; k < axes.size(); ++k) {
     const int64_t size = data.shape[static_cast<size_t>(axes[k])];
@@ -39,8 +55,16 @@ Result<Places> find_places(const Value& data, const std::vector<int>& axes, std:
       places.offsets[static_cast<size_t>(i)] += static_cast<int64_t>(v[i]) * stride;
     }
     if (!indices[k].has_bound()) continue;
+    const std::vector<double> picked(v, v + count);
     const double* b = reader.bounds(0, count, scratch.data());
-    for (int64_t i = 0; i < count; ++i) places.uncertain[static_cast<size_t>(i)] |= b[i] > 0;
+    std::vector<int> all(indices[k].shape.size());
+    std::iota(all.begin(), all.end(), 0);
+    const std::vector<int64_t> at = offsets_of(indices[k], all);
+    for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
+      if (!(b[i] > 0)) continue;
+      add_others(places, i, indices[k], at[i], picked[i], stride);
+      places.uncertain[i] = 1;
+    }
   }
   return places;
 }
@@ -92,6 +116,55 @@ void sort_row(const double* v, std::vector<int64_t>& order, bool largest) {
                    [&](int64_t i, int64_t j) { return largest ? less(v[j], v[i]) : less(v[i], v[j]); });
 }
 
+/// How far what may be picked instead reaches from the element at `from`.
+double spread(const Value& data, const Places& places, size_t place, size_t from) {
+  const std::vector<int64_t>& others = places.others.at(place);
+  if (others.empty()) return inf;
+  const double value = data.buffer->value[from];
+  double reach = 0;
+  for (const int64_t away : others) {
+    const size_t at = static_cast<size_t>(static_cast<int64_t>(from) + away);
+    const double other = data.buffer->value[at], bound = data.has_bound() ? data.buffer->bound[at] : 0;
+    const double distance = value == other ? bound : std::fabs(other - value) + bound;
+    reach = std::isnan(distance) ? inf : std::max(reach, distance);
+    if (std::isinf(reach)) return inf;
+  }
+  return reach;
+}
+
+constexpr size_t max_candidates = 64;  // of one place; more are not listed
+
+/// Which indices may stand at each of the first k places: the p-th value lies between the p-th of all lower ends and
+/// the p-th of all upper ends, so its index is one whose interval meets that.
+class Candidates {
+ public:
+  Candidates(const double* v, const double* b, size_t n, bool largest) : lower_(n), upper_(n) {
+    const double sign = largest ? 1 : -1;
+    for (size_t i = 0; i < n; ++i) {
+      const double middle = std::isnan(v[i]) ? sign * inf : sign * v[i];
+      lower_[i] = b[i] == 0 ? middle : std::isinf(b[i]) ? -inf : middle - b[i];
+      upper_[i] = b[i] == 0 ? middle : std::isinf(b[i]) ? inf : middle + b[i];
+    }
+    lower_sorted_ = lower_, upper_sorted_ = upper_;
+    std::sort(lower_sorted_.begin(), lower_sorted_.end(), std::greater<>());
+    std::sort(upper_sorted_.begin(), upper_sorted_.end(), std::greater<>());
+  }
+
+  /// Empty when there are too many to list.
+  std::vector<int64_t> at(size_t place) const {
+    std::vector<int64_t> found;
+    for (size_t i = 0; i < lower_.size(); ++i)
+      if (upper_[i] >= lower_sorted_[place] && lower_[i] <= upper_sorted_[place]) {
+        if (found.size() == max_candidates) return {};
+        found.push_back(static_cast<int64_t>(i));
+      }
+    return found;
+  }
+
+ private:
+  std::vector<double> lower_, upper_, lower_sorted_, upper_sorted_;
+};
+
 /// Marks places whose occupant may be another when values move inside their bounds.
 void mark_uncertain(const double* v, const double* b, const std::vector<int64_t>& order, bool largest,
                     std::vector<char>& uncertain) {
@@ -132,7 +205,7 @@ Result<Value> eval_gather(Context& context, const Node& node, std::span<const Va
         made->buffer->value[r * inner + j] = data.buffer->value[from];
         if (!with_bound) continue;
         const double bound = data.has_bound() ? data.buffer->bound[from] : 0;
-        made->buffer->bound[r * inner + j] = places->uncertain[place] ? inf : bound;
+        made->buffer->bound[r * inner + j] = places->uncertain[place] ? spread(data, *places, place, from) : bound;
       }
     }
   });
@@ -192,9 +265,11 @@ Result<Value> eval_sort(Context& context, const Node& node, std::span<const Valu
   const std::vector<int64_t> to = offsets_of(*made, others);
   const auto n = static_cast<size_t>(x.shape[axis]);
   const auto grain = std::max<int64_t>(1, (1 << 12) / static_cast<int64_t>(n));
+  std::mutex mutex;
   parallel_for(static_cast<int64_t>(from.size()), grain, [&](int64_t begin, int64_t end) {
     std::vector<double> v(n), b(n, 0.0);
     std::vector<int64_t> order(n);
+    std::vector<std::pair<int64_t, std::vector<int64_t>>> listed;
     for (auto r = static_cast<size_t>(begin); r < static_cast<size_t>(end); ++r) {
       std::vector<char> uncertain(n, 0);
       for (size_t i = 0; i < n; ++i) {
@@ -203,15 +278,22 @@ Result<Value> eval_sort(Context& context, const Node& node, std::span<const Valu
         if (x.has_bound()) b[i] = x.buffer->bound[at];
       }
       sort_row(v.data(), order, attr.largest);
+      std::optional<Candidates> candidates;
       if (x.has_bound()) mark_uncertain(v.data(), b.data(), order, attr.largest, uncertain);
+      if (std::find(uncertain.begin(), uncertain.end(), 1) != uncertain.end())
+        candidates.emplace(v.data(), b.data(), n, attr.largest);
       for (size_t p = 0; p < static_cast<size_t>(attr.k); ++p) {
         const auto at = static_cast<size_t>(to[r] + static_cast<int64_t>(p) * made->strides[axis]);
         made->buffer->value[at] = static_cast<double>(order[p]);
         if (!x.has_bound()) continue;
         made->buffer->bound[at] = uncertain[p] ? inf : 0;
         context.straddled += uncertain[p];
+        if (uncertain[p]) listed.emplace_back(static_cast<int64_t>(at), candidates->at(p));
       }
     }
+    const std::lock_guard lock(mutex);
+    for (auto& [at, list] : listed)
+      if (!list.empty()) made->buffer->candidates.emplace(at, std::move(list));
   });
   return made;
 }

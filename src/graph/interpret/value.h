@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "graph/interpret.h"
@@ -26,6 +27,8 @@ class Buffer {
   Buffer& operator=(const Buffer&) = delete;
   std::unique_ptr<double[]> value;
   std::unique_ptr<double[]> bound;
+  /// Of uncertain indices that a sort made: by place in this buffer, every index that may stand there.
+  std::unordered_map<int64_t, std::vector<int64_t>> candidates;
 
  private:
   Buffer(std::shared_ptr<Ledger> ledger, size_t bytes) : ledger_(std::move(ledger)), bytes_(bytes) {}
