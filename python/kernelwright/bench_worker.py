@@ -282,7 +282,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         tell("progress: timing", "limit: - 0")
         bench = Bench(subject, start + request["time_s"], request["seed"])
         bench.warm_up(subject.candidate)
-        a_a = measure_a_a(bench, request["blocks"])
+        a_a = measure_a_a(bench, max(10, request["blocks"]))
         found = measure(bench, calls, request["blocks"])
     comparisons = []
     for name in request["baselines"]:

@@ -320,7 +320,7 @@ int worker_main(int argc, char** argv) {
     watch_module(module.range);
     catch_crashes();
     std::thread([] {}).join();  // the first thread makes libc install a signal handler, which is forbidden later
-    lock_down(address_space_bytes);
+    lock_down({.address_space_bytes = address_space_bytes});
   }
   send_message(Child::socket_fd, wire::encode(loaded));
   if (!why.empty()) return 1;
