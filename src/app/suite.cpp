@@ -53,7 +53,7 @@ json import_apart(const fs::path& pt2) {
   if (!reply.ok()) return failed(reply.failure().id, reply.failure().message);
   if (reply->timed_out)
     return failed("import.timeout", fmt::format("the import took longer than {:.0f} s", kImportLimit_s));
-  const json line = json::parse(own_line(*reply), nullptr, false);
+  json line = json::parse(own_line(*reply), nullptr, false);
   if (reply->exit_code == 0 && line.is_object()) return line;
   return failed("import.crash", fmt::format("the import ended with code {}", reply->exit_code));
 }

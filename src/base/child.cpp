@@ -23,9 +23,7 @@ extern char** environ;
 namespace kw {
 namespace {
 
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double now_s() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 int shared_memory() {
 #ifdef __linux__

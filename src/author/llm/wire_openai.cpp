@@ -70,7 +70,7 @@ Status event_openai_responses(const SseEvent& event, StreamState& state) {
   }
   if (type == "response.completed" || type == "response.incomplete") {
     const StopReason before = state.stop;
-    const Status status = finish_response(member(*parsed, "response"), state);
+    Status status = finish_response(member(*parsed, "response"), state);
     if (before == StopReason::refusal) state.stop = before;
     return status;
   }

@@ -138,7 +138,7 @@ class Rewriter {
     for (size_t i = at + 1; i + 1 < lexed_.tokens.size(); ++i) {
       const std::string_view word = text(i);
       if (word == "*" || word == "&") indirect = true;
-      if (word == "{" && names.size() < 1 && token(i - 1).is_name() && !token(i - 1).is("]")) names.push_back(i - 1);
+      if (word == "{" && names.empty() && token(i - 1).is_name() && !token(i - 1).is("]")) names.push_back(i - 1);
       if ((word == "[" || word == "," || word == ";" || word == "=") && token(i - 1).is_name() &&
           !opens_attribute(lexed_, i))
         names.push_back(i - 1);
