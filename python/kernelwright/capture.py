@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
+from kernelwright.assignments import assignments_as_copies, watch_assignments
 from kernelwright.faults import Fault, first_line, raised, user_line
 from kernelwright.recurrences import quick_recurrences
 from kernelwright.source import Inputs, Source
@@ -44,7 +45,7 @@ def _export(source: Source) -> torch.export.ExportedProgram:
         try:
             with warnings.catch_warnings(record=True) as said:
                 warnings.simplefilter("always")
-                program = torch.export.export(module, args, kwargs, strict=strict)
+                program = trace(module, args, kwargs, strict)
             # Strict tracing only warns that an assignment to a buffer is lost; non-strict tracing keeps it.
             if strict and any("assigned during export" in str(w.message) for w in said):
                 continue
@@ -63,6 +64,19 @@ def with_tensor_attributes_as_buffers(module: torch.nn.Module) -> torch.nn.Modul
             delattr(part, name)
             part.register_buffer(name, value, persistent=False)
     return module
+
+
+def trace(
+    module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], strict: bool
+) -> torch.export.ExportedProgram:
+    """torch.export silently loses what parts of the module assign to their buffers, and mixes up the old and the new
+    value where both are used: a module that assigns is traced again, with its assignments written as copies."""
+    with watch_assignments(module) as assigned:
+        program = torch.export.export(module, args, kwargs, strict=strict)
+    if not assigned:
+        return program
+    with assignments_as_copies(module, assigned):
+        return torch.export.export(module, args, kwargs, strict=strict)
 
 
 def _explain(source: Source, error: Exception) -> Fault:

@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import subprocess
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,10 @@ from aten_cases import FUNCTIONS, MODULES, draw
 from torch import nn
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "python"))
+
+from kernelwright import capture  # noqa: E402
+
 KW_EVAL = Path(os.environ.get("KERNELWRIGHT_BUILD", REPOSITORY / "build")) / "kw_eval"
 RELATIVE = 1e-12
 ROUNDING = ("half", "bfloat16", "float()", "hann_window")  # PyTorch itself rounds below float64 on the way
@@ -102,7 +107,7 @@ def export(module: nn.Module, inputs: Sequence[torch.Tensor], path: Path) -> Non
     """Saves the functional program, as the product does."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = torch.export.export(module, tuple(inputs), strict=False).run_decompositions({})
+        program = capture.trace(module, tuple(inputs), {}, strict=False).run_decompositions({})
         torch.export.save(program, path)
 
 

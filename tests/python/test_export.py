@@ -138,6 +138,48 @@ def factory():
     assert problem(out)["mutated_buffers"] == ["hidden"]
 
 
+PARTS = {
+    "adds": "s.hidden = s.hidden + x; return s.hidden * 2",
+    "keeps the old value": "old = s.hidden; s.hidden = old + x; return old",
+    "copies, then assigns": "s.hidden.copy_(x); s.hidden = torch.tanh(s.hidden); return s.hidden * 2",
+    "assigns, then adds in place": "s.hidden = s.hidden * 2; s.hidden.add_(x); return s.hidden + x",
+    "assigns twice": "s.hidden = x; s.hidden = s.hidden + 1; return s.hidden",
+    "in place only": "s.hidden.add_(x); return s.hidden * 2",
+}
+
+
+@pytest.mark.parametrize("body", PARTS.values(), ids=PARTS.keys())
+@pytest.mark.parametrize("wrapped", [False, True], ids=["itself", "a part of it"])
+def test_buffers_that_forward_changes_end_as_in_eager_mode(tmp_path: Path, body: str, wrapped: bool) -> None:
+    code = f"""
+import torch
+class Part(torch.nn.Module):
+    def __init__(s):
+        super().__init__()
+        s.register_buffer("hidden", torch.tensor([1.0, 2.0]))
+    def forward(s, x):
+        {body}
+class Whole(torch.nn.Module):
+    def __init__(s):
+        super().__init__()
+        s.part = Part()
+    def forward(s, x):
+        return s.part(x) + s.part(x)
+def factory():
+    return {"Whole" if wrapped else "Part"}(), torch.tensor([0.25, -0.5])
+"""
+    status, said, out = export(tmp_path, code)
+    assert status == 0, said
+    space: dict[str, Any] = {}
+    exec(code, space)  # noqa: S102 (the text above)
+    module, x = space["factory"]()
+    exported = torch.export.load(out / "model.pt2").module()
+    for _ in range(2):
+        assert torch.equal(exported(x), module(x))
+        for name, buffer in module.named_buffers():
+            assert torch.equal(dict(exported.named_buffers())[name], buffer), name
+
+
 def test_meta_parameters_hold_no_data(tmp_path: Path) -> None:
     status, _, out = export(tmp_path, KERNELBENCH.replace("[3]", "[100000]").replace("4, 3", "4, 100000"), "--meta")
     assert status == 0
