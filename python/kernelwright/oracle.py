@@ -2,7 +2,7 @@
 
 One JSON line in, one out. In: {"inputs": [tensor...], "params": {name: tensor}, "out": folder}, where a tensor is
 {"file", "dtype", "shape"}; parameters that are left out keep their last values. Out: {"outputs": [tensor...]} or
-{"error": text}. The program is functional, so that no call changes what the next one sees.
+{"error": text}; an output that is the new value of a buffer has its name as "state" too. The program is functional, so that no call changes what the next one sees.
 """
 
 from __future__ import annotations
@@ -49,14 +49,20 @@ class Oracle:
     def update(self, params: dict[str, torch.Tensor]) -> None:
         self._values.update(params)
 
-    def run(self, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
-        """User outputs that are tensors, in order."""
+    def states(self) -> list[str]:
+        """Buffers that a call changes."""
+        return list(self._signature.buffers_to_mutate.values())
+
+    def run(self, inputs: list[torch.Tensor]) -> list[tuple[str, torch.Tensor]]:
+        """The tensors that come out: new values of buffers with their names, user outputs, in order, with ""."""
         given = iter(inputs)
         arguments = [self._argument(spec, given) for spec in self._signature.input_specs]
         with torch.no_grad():
             results = self._module(*arguments)
         pairs = zip(self._signature.output_specs, results, strict=True)
-        return [x for spec, x in pairs if spec.kind.name == "USER_OUTPUT" and isinstance(x, torch.Tensor)]
+        names = {"USER_OUTPUT": lambda spec: "", "BUFFER_MUTATION": lambda spec: str(spec.target)}
+        told = [(names[spec.kind.name](spec), x) for spec, x in pairs if spec.kind.name in names]
+        return [(name, x) for name, x in told if isinstance(x, torch.Tensor)]
 
     def _argument(self, spec: Any, given: Any) -> Any:
         if spec.kind.name != "USER_INPUT":
@@ -65,12 +71,16 @@ class Oracle:
         return spec.arg.value if hasattr(spec.arg, "value") else next(given)
 
 
+def _entry(path: str, state: str, tensor: torch.Tensor) -> dict[str, Any]:
+    return {**write_tensor(path, tensor), **({"state": state} if state else {})}
+
+
 def answer(oracle: Oracle, line: str) -> dict[str, Any]:
     try:
         ask = json.loads(line)
         oracle.update({name: read_tensor(entry) for name, entry in ask["params"].items()})
         outputs = oracle.run([read_tensor(entry) for entry in ask["inputs"]])
-        return {"outputs": [write_tensor(os.path.join(ask["out"], f"out{i}"), x) for i, x in enumerate(outputs)]}
+        return {"outputs": [_entry(os.path.join(ask["out"], f"out{i}"), *told) for i, told in enumerate(outputs)]}
     except Exception as error:
         return {"error": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
 

@@ -26,7 +26,8 @@ using Clock = std::chrono::steady_clock;
 using nlohmann::json;
 
 /// Shares of the wall clock, after the export: what is left goes to the baselines.
-constexpr double kSearchShare = 0.25, kJudgeShare = 0.30;
+constexpr double kLeastBench_s = 20;
+constexpr double kSearchShare = 0.25, kJudgeShare = 0.45;
 
 json options_json(const OptimizeOptions& o, uint64_t seed) {
   return {{"source", std::filesystem::absolute(o.source).string()},
@@ -155,6 +156,8 @@ class OptimizeRun {
   void add_variants() {
     variants_.push_back(*swarm_.best);
     for (const std::string& isa : target::narrower_isas(target_->facts().isa)) {
+      judging_.judge_s = std::min(judging_.judge_s, left_s() - kLeastBench_s);
+      if (judging_.judge_s < swarm_.verdict.seconds) return;  // it would end for want of time
       say("writing the " + isa + " variant");
       auto variant = author::variant_for_isa(problem(), target_->facts(), isa, !options_.exact_specials);
       if (!variant.ok()) continue;
@@ -195,7 +198,7 @@ class OptimizeRun {
     say("timing against the baselines");
     bench::BenchRequest request = bench_source();
     request.package = path;
-    request.time_s = std::max(20.0, left_s());
+    request.time_s = std::max(kLeastBench_s, left_s());
     request.roofline_s = result_.predicted_s;
     request.progress = [this](const std::string& s) { say(s); };
     auto timing = bench::run_bench(request);

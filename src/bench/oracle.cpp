@@ -173,8 +173,8 @@ void PythonOracle::start() {
            "run `kernelwright doctor`"};
 }
 
-Result<std::vector<Tensor>> PythonOracle::run(const std::vector<Tensor>& inputs,
-                                              const std::map<std::string, Tensor>& params) {
+Result<judge::FrameworkReply> PythonOracle::run(const std::vector<Tensor>& inputs,
+                                                const std::map<std::string, Tensor>& params) {
   if (!child_ && gone_.id.empty()) start();
   if (!child_) return gone_;
   const fs::path folder = child_->files().path();
@@ -204,13 +204,16 @@ Result<std::vector<Tensor>> PythonOracle::run(const std::vector<Tensor>& inputs,
   try {
     const Json json = Json::parse(*reply);
     if (json.contains("error")) return Failure{"oracle.run", json.at("error").get<std::string>(), ""};
-    std::vector<Tensor> outputs;
+    judge::FrameworkReply told;
     for (const Json& entry : json.at("outputs")) {
       Result<Tensor> tensor = read_tensor(entry);
       if (!tensor) return tensor.failure();
-      outputs.push_back(std::move(*tensor));
+      if (entry.contains("state"))
+        told.states.emplace(entry.at("state").get<std::string>(), std::move(*tensor));
+      else
+        told.outputs.push_back(std::move(*tensor));
     }
-    return outputs;
+    return told;
   } catch (const std::exception& error) {
     return Failure{"oracle.run", std::string("PyTorch's reply cannot be read: ") + error.what(), ""};
   }

@@ -17,8 +17,8 @@ class PythonOracle final : public judge::FrameworkOracle {
  public:
   explicit PythonOracle(BenchRequest request);
   ~PythonOracle() override;
-  Result<std::vector<Tensor>> run(const std::vector<Tensor>& inputs,
-                                  const std::map<std::string, Tensor>& params) override;
+  Result<judge::FrameworkReply> run(const std::vector<Tensor>& inputs,
+                                    const std::map<std::string, Tensor>& params) override;
 
  private:
   class Child;

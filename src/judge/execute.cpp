@@ -72,13 +72,6 @@ bool same_bits(const Tensor& a, const Tensor& b) {
 
 }  // namespace
 
-std::vector<int> framework_positions(const graph::Graph& graph) {
-  std::vector<int> positions;
-  int next = 0;
-  for (const graph::OutputInfo& info : graph.outputs) positions.push_back(info.is_state ? -1 : next++);
-  return positions;
-}
-
 double allowed_ratio(AccuracyClass accuracy, int64_t elements) {
   const double ratio = accuracy == AccuracyClass::framework ? 2 : 4;
   return ratio * std::exp(3 / std::sqrt(static_cast<double>(std::max<int64_t>(1, elements))));
@@ -116,15 +109,14 @@ bool Judged::shown() const {
 Judged judge_outputs(const graph::Problem& problem, const Case& given, const std::vector<Tensor>& outputs,
                      const JudgeOptions& options) {
   Judged judged;
-  const std::vector<int> positions = framework_positions(problem.graph);
   for (size_t i = 0; i < outputs.size(); ++i) {
     const graph::Reference& expected = given.expected.outputs[i];
     Rules rules;
     rules.exact = given.exact;
     rules.overflowing = given.expected.overflowing > 0;
     if (options.accuracy == AccuracyClass::kernelbench) rules.loose = 1e-4;
-    if (!given.framework.empty() && positions[i] >= 0) {
-      rules.framework = &given.framework[static_cast<size_t>(positions[i])];
+    if (!given.framework.empty() && given.framework[i].data != nullptr) {
+      rules.framework = &given.framework[i];
       if (is_float(expected.dtype))
         rules.framework_limit = framework_limit(expected, *rules.framework, options.accuracy);
     }

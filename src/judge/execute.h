@@ -28,9 +28,6 @@ Judged judge_outputs(const graph::Problem& problem, const Case& given, const std
 /// Bit for bit, any NaN equal to any NaN. The first output that differs, or nothing.
 std::optional<std::string> first_difference(const std::vector<Tensor>& a, const std::vector<Tensor>& b);
 
-/// Which entries of Graph::outputs PyTorch returns, by position in Case::framework; -1 for states.
-std::vector<int> framework_positions(const graph::Graph& graph);
-
 /// 2, or 4, times the chance that two honest errors of n elements differ by: two root mean squares of n independent
 /// errors have a log ratio of standard deviation 1 / sqrt(n); three of those are allowed for.
 double allowed_ratio(AccuracyClass accuracy, int64_t elements);

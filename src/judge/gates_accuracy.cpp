@@ -46,15 +46,14 @@ Finding gate_accuracy(Trial& trial) {
     if (suite.shown && suite.suite == "own") accuracy.rms = std::max(accuracy.rms, suite.rms);
   if (!asks_for_framework(trial.options.accuracy)) return passed("within the bounds of the class that was asked for");
   if (trial.measured.empty()) return unmeasured(trial);
-  const std::vector<int> positions = framework_positions(trial.problem.graph);
+  const auto& outputs = trial.problem.graph.outputs;
   double worst_ratio = -1;
   for (size_t c = 0; c < trial.measured.size(); ++c) {
     const Case& given = *trial.measured[c];
-    for (size_t i = 0; i < positions.size(); ++i) {
+    for (size_t i = 0; i < outputs.size(); ++i) {
       const graph::Reference& expected = given.expected.outputs[i];
-      if (positions[i] < 0 || !is_float(expected.dtype)) continue;
-      const Errors errors =
-          measure(expected, trial.measured_outputs[c][i], given.framework[static_cast<size_t>(positions[i])]);
+      if (outputs[i].is_state || !is_float(expected.dtype)) continue;
+      const Errors errors = measure(expected, trial.measured_outputs[c][i], given.framework[i]);
       const double ratio = errors.candidate / errors.framework;
       if (ratio > allowed_ratio(trial.options.accuracy, errors.elements))
         return rejected("less accurate than PyTorch on the suite '" + given.key.suite + "': error " +

@@ -1,6 +1,7 @@
 #include "judge/reference.h"
 
 #include <chrono>
+#include <optional>
 
 #include "base/random.h"
 #include "judge/exact.h"
@@ -27,26 +28,39 @@ size_t tensor_bytes(const std::vector<Tensor>& tensors) {
   return sum;
 }
 
-/// A framework that raises on these values (an index check, a domain check) only leaves its error unknown.
-void ask_framework(Case& made, FrameworkOracle& oracle) {
-  Result<std::vector<Tensor>> outputs = oracle.run(made.inputs, made.params);
-  if (outputs)
-    made.framework = std::move(*outputs);
-  else
-    made.framework_failure = outputs.failure().message;
+bool fits(const Tensor& tensor, const graph::Reference& expected) {
+  return tensor.shape == expected.shape && tensor.dtype == expected.dtype;
 }
 
-bool fits(const Case& made, const graph::Graph& graph) {
-  size_t k = 0;
+/// The reply in the order of Graph::outputs; nothing where it does not fit.
+std::optional<std::vector<Tensor>> aligned(FrameworkReply reply, const graph::Graph& graph,
+                                           const graph::Evaluation& expected) {
+  std::vector<Tensor> all;
+  size_t next = 0;
   for (size_t i = 0; i < graph.outputs.size(); ++i) {
-    if (graph.outputs[i].is_state) continue;
-    const graph::Reference& expected = made.expected.outputs[i];
-    if (k >= made.framework.size() || made.framework[k].shape != expected.shape ||
-        made.framework[k].dtype != expected.dtype)
-      return false;
-    ++k;
+    const graph::OutputInfo& info = graph.outputs[i];
+    const auto state = reply.states.find(info.state_name);
+    const bool told = info.is_state ? state != reply.states.end() : next < reply.outputs.size();
+    if (!told && !info.is_state) return std::nullopt;
+    all.push_back(!told ? Tensor{} : info.is_state ? state->second : reply.outputs[next++]);
+    if (told && !fits(all.back(), expected.outputs[i])) return std::nullopt;
   }
-  return k == made.framework.size();
+  if (next != reply.outputs.size()) return std::nullopt;
+  return all;
+}
+
+/// A framework that raises on these values (an index check, a domain check) only leaves its error unknown.
+void ask_framework(Case& made, const graph::Graph& graph, FrameworkOracle& oracle) {
+  Result<FrameworkReply> reply = oracle.run(made.inputs, made.params);
+  if (!reply) {
+    made.framework_failure = reply.failure().message;
+    return;
+  }
+  auto all = aligned(std::move(*reply), graph, made.expected);
+  if (all)
+    made.framework = std::move(*all);
+  else
+    made.framework_failure = "PyTorch's outputs have other shapes or types than the graph's";
 }
 
 }  // namespace
@@ -77,11 +91,7 @@ Result<std::shared_ptr<const Case>> make_case(const graph::Problem& problem, con
   Result<graph::Evaluation> expected = graph::interpret(problem.graph, made->inputs, made->params, interpret_options);
   if (!expected) return expected.failure();
   made->expected = std::move(*expected);
-  if (options.oracle) ask_framework(*made, *options.oracle);
-  if (!made->framework.empty() && !fits(*made, problem.graph)) {
-    made->framework.clear();
-    made->framework_failure = "PyTorch's outputs have other shapes or types than the graph's";
-  }
+  if (options.oracle) ask_framework(*made, problem.graph, *options.oracle);
   made->seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return std::shared_ptr<const Case>(std::move(made));
 }

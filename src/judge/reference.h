@@ -28,8 +28,10 @@ struct Case {
   ParamDraw params_drawn = ParamDraw::own;  // integers fall back to redrawn where the graph rounds
   std::vector<Tensor> inputs;
   std::map<std::string, Tensor> params;
-  graph::Evaluation expected;     // user outputs and states, as Graph::outputs
-  std::vector<Tensor> framework;  // PyTorch's user outputs; empty when it was not asked or could not
+  graph::Evaluation expected;  // user outputs and states, as Graph::outputs
+  /// What PyTorch makes of them, as Graph::outputs; all empty when it was not asked or could not. A state that it did
+  /// not tell has no data.
+  std::vector<Tensor> framework;
   std::string framework_failure;  // why it could not
   bool exact = false;             // small integers through exact operations: no rounding is allowed
   double seconds = 0;             // what making it took

@@ -76,12 +76,18 @@ struct Verdict {
   double seconds = 0;
 };
 
-/// PyTorch's own outputs on given inputs and parameters, for framework_rms. May be absent.
+/// What PyTorch itself makes of given inputs and parameters.
+struct FrameworkReply {
+  std::vector<Tensor> outputs;           // the module's results, in order
+  std::map<std::string, Tensor> states;  // new values of the buffers that the call changes, as far as told
+};
+
+/// PyTorch's own results, to measure its error. May be absent.
 class FrameworkOracle {
  public:
   virtual ~FrameworkOracle() = default;
-  virtual Result<std::vector<Tensor>> run(const std::vector<Tensor>& inputs,
-                                          const std::map<std::string, Tensor>& params) = 0;
+  virtual Result<FrameworkReply> run(const std::vector<Tensor>& inputs,
+                                     const std::map<std::string, Tensor>& params) = 0;
 };
 
 class ReferenceCache;

@@ -68,7 +68,8 @@ Result<SwarmResult> run_swarm(const graph::Problem& problem, const std::vector<a
       continue;
     }
     for (const kernel::Candidate& candidate : *answer) {
-      if (result.best) break;
+      // One that ended for want of time would end so again with what is left.
+      if (result.best || judging.judge_s < result.verdict.seconds) break;
       const std::string key = candidate.key();
       if (const auto before = known.find(key); before != known.end()) {
         result.failures.push_back({key, before->second});
@@ -79,6 +80,7 @@ Result<SwarmResult> run_swarm(const graph::Problem& problem, const std::vector<a
       auto verdict = judge_attempt(problem, candidate, target, store, judging);
       if (!verdict.ok()) return verdict.failure();
       result.verdict = std::move(*verdict);
+      judging.judge_s -= result.verdict.seconds;
       if (result.verdict.outcome == judge::Outcome::verified) {
         result.best = candidate;
       } else {

@@ -15,7 +15,7 @@ namespace kw::swarm {
 struct SwarmOptions {
   std::string run;       // id of the run in the store
   double author_s = 30;  // wall clock for the authors
-  double judge_s = 30;   // and for the judge, a candidate
+  double judge_s = 30;   // and for the judge, all candidates together
   judge::JudgeOptions judge;
   std::function<void(const std::string&)> progress;
 };

@@ -162,18 +162,20 @@ std::vector<PlantedFault> planted_faults() {
 class FakeOracle final : public FrameworkOracle {
  public:
   FakeOracle(const Graph& graph, double error) : graph_(graph), error_(error) {}
-  Result<std::vector<Tensor>> run(const std::vector<Tensor>& inputs,
-                                  const std::map<std::string, Tensor>& params) override {
+  Result<FrameworkReply> run(const std::vector<Tensor>& inputs, const std::map<std::string, Tensor>& params) override {
     const Evaluation evaluation = *interpret(graph_, inputs, params);
-    std::vector<Tensor> outputs;
+    FrameworkReply told;
     Random random(5);
-    for (const Reference& reference : evaluation.outputs) {
-      Tensor tensor = fake::rounded(reference);
+    for (size_t k = 0; k < evaluation.outputs.size(); ++k) {
+      Tensor tensor = fake::rounded(evaluation.outputs[k]);
       for (int64_t i = 0; i < element_count(tensor.shape); ++i)
         store_element(tensor, i, load_element(tensor, i) * (1 + error_ * random.normal()));
-      outputs.push_back(tensor);
+      if (graph_.outputs[k].is_state)
+        told.states.emplace(graph_.outputs[k].state_name, tensor);
+      else
+        told.outputs.push_back(tensor);
     }
-    return outputs;
+    return told;
   }
 
  private:
@@ -309,7 +311,7 @@ TEST_CASE("less accurate than the framework is rejected, and the class says how 
 TEST_CASE("where PyTorch cannot be asked, its class is not shown: the reason is told") {
   class Gone final : public FrameworkOracle {
    public:
-    Result<std::vector<Tensor>> run(const std::vector<Tensor>&, const std::map<std::string, Tensor>&) override {
+    Result<FrameworkReply> run(const std::vector<Tensor>&, const std::map<std::string, Tensor>&) override {
       return Failure{"oracle.start", "PyTorch could not be started", ""};
     }
   };

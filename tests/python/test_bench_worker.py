@@ -118,7 +118,8 @@ def test_oracle_follows_parameters_and_keeps_no_state(source: str, tmp_path: Pat
     run(source, folder, "train", 0, False, 1)
     oracle = Oracle(os.path.join(folder, "model.pt2"))
     x = torch.rand(4, 16)
-    first, again = oracle.run([x])[0], oracle.run([x])[0]
-    assert torch.equal(first, again)
+    first, again = dict(oracle.run([x])), dict(oracle.run([x]))
+    assert set(first) == {"", *oracle.states()}
+    assert all(torch.equal(first[name], again[name]) for name in first)
     oracle.update({"fc.weight": torch.zeros(8, 16), "fc.bias": torch.zeros(8), "norm.bias": torch.ones(8)})
-    assert torch.equal(oracle.run([x])[0], torch.ones(4, 8))
+    assert torch.equal(dict(oracle.run([x]))[""], torch.ones(4, 8))
