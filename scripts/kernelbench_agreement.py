@@ -36,7 +36,6 @@ from kernelwright.capture import with_tensor_attributes_as_buffers  # noqa: E402
 # Caps of plain sizes and of batch sizes; None leaves all but height and width. The last serve equal sizes.
 CAPS = ((8, 2), (16, 2), (32, 2), (64, 2), (128, 2), (256, 2), (None, 2), (8, 8), (64, 64))
 INPUT_LIMIT = 1 << 22  # elements
-SIZES_TRIED = 3
 
 
 class Shrink(ast.NodeTransformer):
@@ -108,7 +107,7 @@ def running_sizes(source: str) -> Iterator[tuple[torch.nn.Module, list[Any], dic
         raise RuntimeError(f"no size runs: {last}")
 
 
-def examine(path: Path, folder: Path) -> dict[str, Any]:
+def examine(path: Path, folder: Path, most_sizes: int) -> dict[str, Any]:
     """One problem's record: agrees, ill-conditioned, differs, refused (with the reason) or failed.
 
     A size so small that cancellation leaves only roundoff shows little, so larger ones are tried.
@@ -119,13 +118,13 @@ def examine(path: Path, folder: Path) -> dict[str, Any]:
         shapes = str([x.shape for x in inputs if isinstance(x, torch.Tensor)]) + str(
             sum(1 for _ in module.parameters())
         )
-        if shapes in seen or len(seen) == SIZES_TRIED:
+        if shapes in seen or len(seen) == most_sizes:
             continue
         seen.add(shapes)
         tried = examine_size(path, folder / str(attempt), module, inputs, shrunk)
-        record = record or tried
         if tried["status"] != "ill-conditioned":
             return tried
+        record = min(record or tried, tried, key=lambda r: r["worst"])
     return record
 
 
@@ -205,6 +204,7 @@ def main() -> int:
     parser.add_argument("--levels", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--only", nargs="*", default=[], help="LEVEL_NUMBER of the problems to run anew")
     parser.add_argument("--limit", type=int, default=90, help="seconds for each problem")
+    parser.add_argument("--sizes", type=int, default=3, help="how many to try while one is ill-conditioned")
     options = parser.parse_args()
     signal.signal(signal.SIGALRM, too_long)
     earlier = json.loads(options.out.read_text())["problems"] if options.only and options.out.exists() else {}
@@ -219,7 +219,7 @@ def main() -> int:
             signal.alarm(options.limit)
             with tempfile.TemporaryDirectory() as folder:
                 try:
-                    record = examine(path, Path(folder))
+                    record = examine(path, Path(folder), options.sizes)
                 except Exception as error:  # noqa: BLE001 (one problem must not end the run)
                     record = {"status": "failed", "reason": str(error)[:200]}
                 finally:

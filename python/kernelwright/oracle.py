@@ -2,7 +2,8 @@
 
 One JSON line in, one out. In: {"inputs": [tensor...], "params": {name: tensor}, "out": folder}, where a tensor is
 {"file", "dtype", "shape"}; parameters that are left out keep their last values. Out: {"outputs": [tensor...]} or
-{"error": text}; an output that is the new value of a buffer has its name as "state" too. The program is functional, so that no call changes what the next one sees.
+{"error": text}; an output that is the new value of a buffer has its name as "state" too. The program is functional, so
+that no call changes what the next one sees.
 """
 
 from __future__ import annotations
