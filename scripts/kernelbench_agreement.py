@@ -203,8 +203,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--levels", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--only", nargs="*", default=[], help="LEVEL_NUMBER of the problems to run anew")
-    parser.add_argument("--limit", type=int, default=90, help="seconds for each problem")
-    parser.add_argument("--sizes", type=int, default=3, help="how many to try while one is ill-conditioned")
+    parser.add_argument("--limit", type=int, default=300, help="seconds for each problem")
+    parser.add_argument("--sizes", type=int, default=4, help="how many to try while one is ill-conditioned")
     options = parser.parse_args()
     signal.signal(signal.SIGALRM, too_long)
     earlier = json.loads(options.out.read_text())["problems"] if options.only and options.out.exists() else {}

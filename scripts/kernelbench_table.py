@@ -42,8 +42,9 @@ problem is *ill-conditioned* only if the interpreter stays within its own error 
 differ, PyTorch itself is more than half that distance from long double or the interpreter is not. Then no float64
 arithmetic could be expected to agree: either the output is zero but for roundoff (the mean of a normalised group; the
 running mean behind a normalisation with no activation between), or roundoff grows from layer to layer (batch statistics
-of a few values). Rewriting such a sum would not help: PyTorch is as far off.
-Distances are relative to the output's largest value in long double.
+of a few values).
+The table gives the largest value in long double and the distances from it,
+relative to that value.
 """
 
 
