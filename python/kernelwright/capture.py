@@ -67,16 +67,16 @@ def with_tensor_attributes_as_buffers(module: torch.nn.Module) -> torch.nn.Modul
 
 
 def trace(
-    module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], strict: bool
+    module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], strict: bool, free_shapes: Any = None
 ) -> torch.export.ExportedProgram:
     """torch.export silently loses what parts of the module assign to their buffers, and mixes up the old and the new
     value where both are used: a module that assigns is traced again, with its assignments written as copies."""
     with watch_assignments(module) as assigned:
-        program = torch.export.export(module, args, kwargs, strict=strict)
+        program = torch.export.export(module, args, kwargs, dynamic_shapes=free_shapes, strict=strict)
     if not assigned:
         return program
     with assignments_as_copies(module, assigned):
-        return torch.export.export(module, args, kwargs, strict=strict)
+        return torch.export.export(module, args, kwargs, dynamic_shapes=free_shapes, strict=strict)
 
 
 def _explain(source: Source, error: Exception) -> Fault:

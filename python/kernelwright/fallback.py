@@ -17,10 +17,13 @@ from torch.utils import _pytree as pytree
 
 def save_dynamic(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], path: str) -> bool:
     """Writes the free-dimension export to `path`; False when the module cannot be exported so."""
+    from kernelwright.capture import trace  # not above: loading a package needs none of it
+    from kernelwright.recurrences import quick_recurrences
+
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with torch.no_grad(), warnings.catch_warnings(), quick_recurrences():
             warnings.simplefilter("ignore")
-            program = torch.export.export(module, args, kwargs, dynamic_shapes=_free_shapes(args, kwargs), strict=False)
+            program = trace(module, args, kwargs, False, _free_shapes(args, kwargs))
             program._state_dict = {name: _weightless(value) for name, value in program.state_dict.items()}
             program._example_inputs = None
             torch.export.save(program, path)

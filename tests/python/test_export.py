@@ -236,3 +236,16 @@ def test_a_file_that_is_no_archive(tmp_path: Path) -> None:
     (tmp_path / "bad.pt2").write_bytes(b"PK nothing")
     status, reply, _ = run(str(tmp_path / "bad.pt2"), tmp_path / "out")
     assert (status, reply["id"]) == (2, "export.pt2")
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_the_fallback_of_a_recurrence_takes_other_lengths(tmp_path: Path, kind: str) -> None:
+    from kernelwright.fallback import save_dynamic
+
+    module = getattr(torch.nn, kind)(4, 5, num_layers=2, bidirectional=True)
+    path = str(tmp_path / "fallback.pt2")
+    assert save_dynamic(module, (torch.randn(6, 2, 4),), {}, path)
+    program = torch.export.load(path)
+    program._state_dict = dict(module.named_parameters())
+    x = torch.randn(9, 3, 4)
+    assert torch.equal(program.module()(x)[0], module(x)[0])
