@@ -64,6 +64,21 @@ struct Refused {
                  "torch.export.save never writes such an archive of plain tensors; do not trust this file"}};
 }
 
+/// Storages that torch writes and we have no dtype for.
+struct ForeignRow {
+  std::string_view name, dtype;
+};
+constexpr ForeignRow foreign_rows[] = {{"torch ComplexFloatStorage", "complex64"},
+                                       {"torch ComplexDoubleStorage", "complex128"}};
+
+void refuse_foreign(std::string_view name) {
+  for (const ForeignRow& row : foreign_rows)
+    if (row.name == name)
+      throw Refused{{"pt2.dtype",
+                     fmt::format("a tensor of the archive has dtype {}, which is not supported", row.dtype),
+                     "float16, bfloat16, float32, float64, bool, uint8 and int8 to int64 are"}};
+}
+
 /// The stack machine of a pickle. Each opcode is a row of `step`.
 class Unpickler {
  public:
@@ -154,6 +169,7 @@ class Unpickler {
     }
     const bool known = find_storage(full) || full == rebuild_tensor || full == rebuild_parameter ||
                        full == ordered_dict || full == device;
+    if (!known) refuse_foreign(full);
     if (!known) refuse(fmt::format("name `{}.{}`, which is no part of a tensor", module, name));
     push({.kind = Kind::global, .text = full});
   }
