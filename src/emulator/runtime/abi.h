@@ -32,12 +32,12 @@ struct KwEmuSite {
   /// As a default argument, the place of the call.
   static constexpr KwEmuSite here(const char* f = __builtin_FILE(), kw_emu_u32 l = __builtin_LINE(),
 #if defined(__clang__)
-                                  kw_emu_u32 c = __builtin_COLUMN()) {
+                                  kw_emu_u32 c = __builtin_COLUMN()){
 #else
                                   kw_emu_u32 c = 0) {
 #endif
-    return KwEmuSite{f, l, c};
-  }
+      return KwEmuSite{f, l, c};
+}
 #endif
 };
 

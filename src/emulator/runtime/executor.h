@@ -7,8 +7,8 @@ namespace kw::emulator {
 struct Execution {
   Counts counts;
   double seconds = 0;
-  bool endless = false;    // stopped by the clock: the threads are still somewhere, the process must end
-  uint64_t stuck_pc = 0;   // where one of them was, absolute; 0 unknown
+  bool endless = false;   // stopped by the clock: the threads are still somewhere, the process must end
+  uint64_t stuck_pc = 0;  // where one of them was, absolute; 0 unknown
 };
 
 /// Where a signal handler may look.

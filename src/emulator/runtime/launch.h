@@ -45,14 +45,14 @@ struct RawReport {
   uint64_t pc = 0, other_pc = 0;  // in the module; 0 none
   KwEmuSite site{}, other_site{};
   bool write = false, other_write = false, device = false, atomic = false;
-  std::string memory;       // name of the buffer or variable
-  int64_t byte = 0;         // from its first byte
+  std::string memory;  // name of the buffer or variable
+  int64_t byte = 0;    // from its first byte
   uint64_t memory_bytes = 0;
   uint32_t access_bytes = 0;
-  Size3 group{}, thread{};  // threadgroup_position_in_grid, thread_position_in_threadgroup
-  uint64_t other_group = 0; // linear
+  Size3 group{}, thread{};    // threadgroup_position_in_grid, thread_position_in_threadgroup
+  uint64_t other_group = 0;   // linear
   uint32_t other_thread = 0;  // thread_index_in_threadgroup
-  uint32_t count = 0;       // of something, see the sentence
+  uint32_t count = 0;         // of something, see the sentence
 };
 
 /// Faults of a launch, each place once.
@@ -118,10 +118,10 @@ struct Launch {
   uintptr_t code_begin = 0;  // where the module is loaded
   Dim dim;
   Mode mode = Mode::plain;
-  uint64_t seed = 0;                    // 0: in order
-  uint64_t step_limit = 0;              // per threadgroup, of barriers and (checked) memory accesses; 0 none
-  std::vector<uint64_t> only_groups;    // linear; empty: all
-  Memory* memory = nullptr;             // checked and profile
+  uint64_t seed = 0;                  // 0: in order
+  uint64_t step_limit = 0;            // per threadgroup, of barriers and (checked) memory accesses; 0 none
+  std::vector<uint64_t> only_groups;  // linear; empty: all
+  Memory* memory = nullptr;           // checked and profile
   Profile* profile = nullptr;
   GroupArena* arena = nullptr;
   Reports* reports = nullptr;

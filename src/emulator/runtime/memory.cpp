@@ -138,7 +138,8 @@ Follower::Follower(Launch& launch, char* group_memory, uintptr_t stacks_begin, u
       arena_(reinterpret_cast<uintptr_t>(group_memory)),
       stacks_begin_(stacks_begin),
       stacks_bytes_(stacks_bytes),
-      arena_cells_(static_cast<Cell*>(map_cells((GroupArena::capacity_bytes + GroupArena::max_variables) * sizeof(Cell)))) {}
+      arena_cells_(
+          static_cast<Cell*>(map_cells((GroupArena::capacity_bytes + GroupArena::max_variables) * sizeof(Cell)))) {}
 
 Follower::~Follower() {
   ::munmap(arena_cells_, (GroupArena::capacity_bytes + GroupArena::max_variables) * sizeof(Cell));
@@ -296,8 +297,8 @@ void Follower::read_cell(Cell& cell, const Place& place, uint64_t, uint64_t mine
     next = with(mine, of_grid);
   else if (read && !foreign && !(several_of(read) == one && thread_of(read) == thread_of(mine)) &&
            !before(read, place.device))
-    next = with(mine, several_of(read) <= of_simdgroup && thread_of(read) / lanes_per_simdgroup ==
-                                                              thread_of(mine) / lanes_per_simdgroup
+    next = with(mine, several_of(read) <= of_simdgroup &&
+                              thread_of(read) / lanes_per_simdgroup == thread_of(mine) / lanes_per_simdgroup
                           ? of_simdgroup
                           : of_group);
   if (next == read) return;

@@ -19,7 +19,7 @@ struct Cell {
 struct Clock {
   static constexpr uint32_t last = (1u << 19) - 2;
   uint32_t now = 1;
-  uint32_t barrier[2] = {};                        // device, threadgroup memory
+  uint32_t barrier[2] = {};  // device, threadgroup memory
   uint32_t simd_barrier[max_simdgroups][2] = {};
   void threadgroup_barrier(uint32_t flags);
   void simdgroup_barrier(uint32_t simdgroup, uint32_t flags);
@@ -32,9 +32,9 @@ struct Region {
   bool initialised = true;        // by the host: else `bits` says which bytes are
   bool writable = false;          // in this launch
   uint8_t granule_log2 = 2;
-  Cell* cells = nullptr;          // of writable regions during a launch
+  Cell* cells = nullptr;  // of writable regions during a launch
   uint64_t cells_bytes = 0;
-  std::vector<uint64_t> bits;     // a bit a byte
+  std::vector<uint64_t> bits;                     // a bit a byte
   std::vector<uint64_t> read_bits, written_bits;  // profile: bytes touched
 };
 

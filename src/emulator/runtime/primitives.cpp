@@ -86,7 +86,7 @@ void kw_emu_block(kw_emu_u32 block, kw_emu_u32 flops, kw_emu_u32 instructions) {
   if (auto* profile = kw::emulator::profile_here()) profile->block(block, flops, instructions);
 }
 
-#define KW_TOUCH(bytes)                                                                                     \
+#define KW_TOUCH(bytes)                                                                                       \
   void __asan_load##bytes##_noabort(const void* at) { touch(at, bytes, false, __builtin_return_address(0)); } \
   void __asan_store##bytes##_noabort(void* at) { touch(at, bytes, true, __builtin_return_address(0)); }
 KW_TOUCH(1)

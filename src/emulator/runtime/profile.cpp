@@ -91,7 +91,8 @@ void ThreadProfile::converge(uint32_t simdgroup) {
 }
 
 void ThreadProfile::compare(std::vector<Access>& together) {
-  std::stable_sort(together.begin(), together.end(), [](const Access& a, const Access& b) { return a.key() < b.key(); });
+  std::stable_sort(together.begin(), together.end(),
+                   [](const Access& a, const Access& b) { return a.key() < b.key(); });
   for (auto begin = together.begin(); begin != together.end();) {
     const auto end = std::find_if(begin, together.end(), [&](const Access& a) { return a.key() != begin->key(); });
     if (begin->device)

@@ -30,10 +30,17 @@ uint32_t full_lanes(uint32_t size, uint32_t simdgroup) {
 /// Values are small: a call of memcpy costs more than they do.
 void copy_value(void* to, const void* from, uint32_t bytes) {
   switch (bytes) {
-    case 4: std::memcpy(to, from, 4); return;
-    case 8: std::memcpy(to, from, 8); return;
-    case 16: std::memcpy(to, from, 16); return;
-    default: std::memcpy(to, from, bytes);
+    case 4:
+      std::memcpy(to, from, 4);
+      return;
+    case 8:
+      std::memcpy(to, from, 8);
+      return;
+    case 16:
+      std::memcpy(to, from, 16);
+      return;
+    default:
+      std::memcpy(to, from, bytes);
   }
 }
 
@@ -79,8 +86,7 @@ Scheduler::~Scheduler() { ::munmap(arena_, GroupArena::capacity_bytes); }
 
 void Scheduler::run() {
   running = this;
-  if (checked_)
-    follower_ = std::make_unique<Follower>(launch_, arena_, stacks_->begin(), stacks_->bytes());
+  if (checked_) follower_ = std::make_unique<Follower>(launch_, arena_, stacks_->begin(), stacks_->bytes());
   if (follower_) follower_->give_up = give_up_here;
   if (launch_.mode == Mode::profile) profile_ = std::make_unique<ThreadProfile>(*launch_.profile, arena_);
   const Size3 groups = launch_.dim.groups();

@@ -100,18 +100,23 @@ std::string crash_sentence(const RawReport& raw, const Report& report) {
 std::string sentence_of(const RawReport& raw, const Report& report) {
   const std::string where = at_line(report.file, report.line);
   switch (raw.fault) {
-    case Fault::race: return race_sentence(raw, report);
-    case Fault::out_of_bounds: return bounds_sentence(raw, report);
+    case Fault::race:
+      return race_sentence(raw, report);
+    case Fault::out_of_bounds:
+      return bounds_sentence(raw, report);
     case Fault::read_only:
       return fmt::format("{} writes to {}, which the kernel takes as constant{}", who(raw), space(raw), where);
     case Fault::uninitialised:
       return fmt::format("{} reads byte {} of {}, which nothing has written{}", who(raw), raw.byte, space(raw), where);
-    case Fault::barrier_divergence: return barrier_sentence(raw, report);
-    case Fault::endless: return fmt::format("the kernel does not end; it was stopped{}", where);
+    case Fault::barrier_divergence:
+      return barrier_sentence(raw, report);
+    case Fault::endless:
+      return fmt::format("the kernel does not end; it was stopped{}", where);
     case Fault::threadgroup_memory:
       return fmt::format("threadgroup memory grows to {} bytes with {}{}; a threadgroup has {}", raw.memory_bytes,
                          raw.memory, where, max_threadgroup_bytes);
-    case Fault::crash: return crash_sentence(raw, report);
+    case Fault::crash:
+      return crash_sentence(raw, report);
   }
   return "an unknown fault";
 }
@@ -211,8 +216,8 @@ std::vector<Report> Session::sentences(const wire::Reply& reply) const {
     Report report;
     report.kind = "unwritten";
     const wire::RegionSpec& region = regions_.at(missing.region);
-    report.sentence = fmt::format("{} of {} bytes of buffer {} were never written, the first at byte {}",
-                                  missing.bytes, region.bytes, region.name, missing.first_byte);
+    report.sentence = fmt::format("{} of {} bytes of buffer {} were never written, the first at byte {}", missing.bytes,
+                                  region.bytes, region.name, missing.first_byte);
     reports.push_back(std::move(report));
   }
   return reports;

@@ -27,9 +27,24 @@ json site(const KwEmuSite& at) { return {at.line, at.column}; }
 KwEmuSite site(const json& at) { return {nullptr, at.at(0).get<uint32_t>(), at.at(1).get<uint32_t>()}; }
 
 json report(const RawReport& r) {
-  return {static_cast<int>(r.fault), r.pc,          r.other_pc,     site(r.site), site(r.other_site), r.write,
-          r.other_write,             r.device,      r.atomic,       r.memory,     r.byte,             r.memory_bytes,
-          r.access_bytes,            r.group,       r.thread,       r.other_group, r.other_thread,    r.count};
+  return {static_cast<int>(r.fault),
+          r.pc,
+          r.other_pc,
+          site(r.site),
+          site(r.other_site),
+          r.write,
+          r.other_write,
+          r.device,
+          r.atomic,
+          r.memory,
+          r.byte,
+          r.memory_bytes,
+          r.access_bytes,
+          r.group,
+          r.thread,
+          r.other_group,
+          r.other_thread,
+          r.count};
 }
 
 RawReport report(const json& j) {
@@ -93,8 +108,9 @@ DispatchSpec dispatch(const json& j) {
 }  // namespace
 
 std::string encode(const Request& r) {
-  json j = {{"memory", r.memory_bytes}, {"mode", static_cast<int>(r.mode)}, {"seed", r.seed},
-            {"steps", r.step_limit},    {"threads", r.threads},             {"timeout", r.timeout_s}};
+  json j = {{"memory", r.memory_bytes}, {"mode", static_cast<int>(r.mode)},
+            {"seed", r.seed},           {"steps", r.step_limit},
+            {"threads", r.threads},     {"timeout", r.timeout_s}};
   for (const RegionSpec& s : r.regions)
     j["regions"].push_back({s.name, s.begin, s.bytes, s.initialised, s.must_be_written});
   for (const ConstantValue& c : r.constants) j["constants"].push_back({c.index, hex(c.bytes)});
@@ -126,8 +142,8 @@ std::string encode(const Reply& r) {
     j["reports"].push_back({report(r.reports[i]), r.report_kernels.at(i), file, other});
   }
   for (const DispatchCounts& d : r.dispatches)
-    j["dispatches"].push_back({d.seconds, d.threadgroup_bytes, words(d.counts), words(d.profile), d.least_read_bytes,
-                               d.least_written_bytes});
+    j["dispatches"].push_back(
+        {d.seconds, d.threadgroup_bytes, words(d.counts), words(d.profile), d.least_read_bytes, d.least_written_bytes});
   for (const Unwritten& u : r.unwritten) j["unwritten"].push_back({u.region, u.bytes, u.first_byte});
   return j.dump(-1, ' ', false, json::error_handler_t::replace);
 }
@@ -142,8 +158,8 @@ bool decode(const std::string& text, Reply& r) try {
     r.report_files.emplace_back(one.at(2), one.at(3));
   }
   for (const json& d : j.value("dispatches", json::array()))
-    r.dispatches.push_back({d.at(0), d.at(1), unwords<Counts>(d.at(2)), unwords<ProfileCounts>(d.at(3)), d.at(4),
-                            d.at(5)});
+    r.dispatches.push_back(
+        {d.at(0), d.at(1), unwords<Counts>(d.at(2)), unwords<ProfileCounts>(d.at(3)), d.at(4), d.at(5)});
   for (const json& u : j.value("unwritten", json::array())) r.unwritten.push_back({u.at(0), u.at(1), u.at(2)});
   return true;
 } catch (const std::exception&) {

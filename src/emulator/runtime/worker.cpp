@@ -180,8 +180,7 @@ std::string Worker::set_constants(const wire::Request& request) {
   return "";
 }
 
-std::string Worker::bind(const wire::DispatchSpec& spec, const std::vector<wire::RegionSpec>& regions,
-                         Launch& launch) {
+std::string Worker::bind(const wire::DispatchSpec& spec, const std::vector<wire::RegionSpec>& regions, Launch& launch) {
   launch.kernel = module_.find(spec.kernel);
   if (!launch.kernel) return "there is no kernel " + spec.kernel;
   std::fill(std::begin(launch.args.buffer), std::end(launch.args.buffer), dummy_.data());

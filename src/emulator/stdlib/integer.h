@@ -47,37 +47,38 @@ constexpr T field(T x, uint offset, uint bits) {
 }
 template <class T>
 constexpr T with_field(T base, T insert, uint offset, uint bits) {
-  const auto ones = bits >= sizeof(T) * 8 ? static_cast<unsigned_of<T>>(~0ull)
-                                          : static_cast<unsigned_of<T>>((1ull << bits) - 1);
+  const auto ones =
+      bits >= sizeof(T) * 8 ? static_cast<unsigned_of<T>>(~0ull) : static_cast<unsigned_of<T>>((1ull << bits) - 1);
   const auto mask = static_cast<unsigned_of<T>>(ones << offset);
-  return static_cast<T>((static_cast<unsigned_of<T>>(base) & ~mask) | ((static_cast<unsigned_of<T>>(insert) << offset) & mask));
+  return static_cast<T>((static_cast<unsigned_of<T>>(base) & ~mask) |
+                        ((static_cast<unsigned_of<T>>(insert) << offset) & mask));
 }
 
 }  // namespace kw_emu
 
 namespace metal {
 
-#define KW_INTEGER1(name, expression)                                     \
-  template <kw_emu::IntegralValue A>                                      \
-  constexpr auto name(const A& a) {                                       \
-    typedef kw_emu::element_of<A> T;                                      \
-    return kw_emu::each<T, T>([](T x) -> T { return expression; }, a);    \
+#define KW_INTEGER1(name, expression)                                  \
+  template <kw_emu::IntegralValue A>                                   \
+  constexpr auto name(const A& a) {                                    \
+    typedef kw_emu::element_of<A> T;                                   \
+    return kw_emu::each<T, T>([](T x) -> T { return expression; }, a); \
   }
-#define KW_INTEGER2(name, expression)                                                   \
-  template <kw_emu::IntegralValue A, kw_emu::IntegralValue B>                           \
-    requires kw_emu::Fits<A, B>                                                         \
-  constexpr auto name(const A& a, const B& b) {                                         \
-    typedef kw_emu::common_element<A, B> T;                                             \
-    typedef kw_emu::wide<T> W;                                                          \
-    return kw_emu::each<T, T>([](T x, T y) -> T { return expression; }, a, b);          \
+#define KW_INTEGER2(name, expression)                                          \
+  template <kw_emu::IntegralValue A, kw_emu::IntegralValue B>                  \
+    requires kw_emu::Fits<A, B>                                                \
+  constexpr auto name(const A& a, const B& b) {                                \
+    typedef kw_emu::common_element<A, B> T;                                    \
+    typedef kw_emu::wide<T> W;                                                 \
+    return kw_emu::each<T, T>([](T x, T y) -> T { return expression; }, a, b); \
   }
-#define KW_INTEGER3(name, expression)                                                        \
-  template <kw_emu::IntegralValue A, kw_emu::IntegralValue B, kw_emu::IntegralValue C>       \
-    requires kw_emu::Fits<A, B, C>                                                           \
-  constexpr auto name(const A& a, const B& b, const C& c) {                                  \
-    typedef kw_emu::common_element<A, B, C> T;                                               \
-    typedef kw_emu::wide<T> W;                                                               \
-    return kw_emu::each<T, T>([](T x, T y, T z) -> T { return expression; }, a, b, c);       \
+#define KW_INTEGER3(name, expression)                                                  \
+  template <kw_emu::IntegralValue A, kw_emu::IntegralValue B, kw_emu::IntegralValue C> \
+    requires kw_emu::Fits<A, B, C>                                                     \
+  constexpr auto name(const A& a, const B& b, const C& c) {                            \
+    typedef kw_emu::common_element<A, B, C> T;                                         \
+    typedef kw_emu::wide<T> W;                                                         \
+    return kw_emu::each<T, T>([](T x, T y, T z) -> T { return expression; }, a, b, c); \
   }
 KW_INTEGER1(clz, kw_emu::zeros_before(x))
 KW_INTEGER1(ctz, kw_emu::zeros_behind(x))
@@ -109,23 +110,24 @@ constexpr auto insert_bits(const A& base, const A& insert, uint offset, uint bit
   return kw_emu::each<T, T>([=](T x, T y) { return kw_emu::with_field(x, y, offset, bits); }, base, insert);
 }
 
-#define KW_UNPACK(name, N, Bits, Type, scale, low)                                                     \
-  inline float##N unpack_##name##_to_float(Bits packed) {                                              \
-    float##N made(0.0f);                                                                               \
-    for (int i = 0; i < N; ++i) {                                                                      \
+#define KW_UNPACK(name, N, Bits, Type, scale, low)                                                        \
+  inline float##N unpack_##name##_to_float(Bits packed) {                                                 \
+    float##N made(0.0f);                                                                                  \
+    for (int i = 0; i < N; ++i) {                                                                         \
       const float part = static_cast<float>(static_cast<Type>(packed >> (i * 8 * sizeof(Type)))) / scale; \
-      made.kw_ref(i) = part < low ? low : part;                                                          \
-    }                                                                                                  \
-    return made;                                                                                       \
-  }                                                                                                    \
-  inline Bits pack_float_to_##name(float##N value) {                                                   \
-    Bits made = 0;                                                                                     \
-    for (int i = 0; i < N; ++i) {                                                                      \
+      made.kw_ref(i) = part < low ? low : part;                                                           \
+    }                                                                                                     \
+    return made;                                                                                          \
+  }                                                                                                       \
+  inline Bits pack_float_to_##name(float##N value) {                                                      \
+    Bits made = 0;                                                                                        \
+    for (int i = 0; i < N; ++i) {                                                                         \
       const float held = value.kw_at(i) > 1 ? 1 : value.kw_at(i) > low ? value.kw_at(i) : low;            \
-      const Type part = static_cast<Type>(static_cast<int>(__builtin_rintf(held * scale)));            \
-      made |= static_cast<Bits>(static_cast<Bits>(static_cast<kw_emu::unsigned_of<Type>>(part)) << (i * 8 * sizeof(Type))); \
-    }                                                                                                  \
-    return made;                                                                                       \
+      const Type part = static_cast<Type>(static_cast<int>(__builtin_rintf(held * scale)));               \
+      made |= static_cast<Bits>(static_cast<Bits>(static_cast<kw_emu::unsigned_of<Type>>(part))           \
+                                << (i * 8 * sizeof(Type)));                                               \
+    }                                                                                                     \
+    return made;                                                                                          \
   }
 KW_UNPACK(unorm4x8, 4, uint, uchar, 255.0f, 0.0f)
 KW_UNPACK(snorm4x8, 4, uint, int8_t, 127.0f, -1.0f)

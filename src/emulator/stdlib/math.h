@@ -81,73 +81,73 @@ inline float clamp(float x, float low, float high) { return __builtin_fminf(__bu
 
 // KW_MATH1(name, function of float), ...2, ...3: every row becomes metal::name, metal::fast::name,
 // metal::precise::name and the compiler's own __metal_name.
-#define KW_MATH_TABLE(ROW1, ROW2, ROW3)     \
-  ROW1(acos, __builtin_acosf)               \
-  ROW1(acosh, __builtin_acoshf)             \
-  ROW1(asin, __builtin_asinf)               \
-  ROW1(asinh, __builtin_asinhf)             \
-  ROW1(atan, __builtin_atanf)               \
-  ROW1(atanh, __builtin_atanhf)             \
-  ROW1(ceil, __builtin_ceilf)               \
-  ROW1(cos, __builtin_cosf)                 \
-  ROW1(cosh, __builtin_coshf)               \
-  ROW1(cospi, kw_emu::cospi)                \
-  ROW1(exp, __builtin_expf)                 \
-  ROW1(exp2, __builtin_exp2f)               \
-  ROW1(exp10, kw_emu::exp10)                \
-  ROW1(fabs, __builtin_fabsf)               \
-  ROW1(floor, __builtin_floorf)             \
-  ROW1(fract, kw_emu::fract)                \
-  ROW1(log, __builtin_logf)                 \
-  ROW1(log2, __builtin_log2f)               \
-  ROW1(log10, __builtin_log10f)             \
-  ROW1(rint, __builtin_rintf)               \
-  ROW1(round, __builtin_roundf)             \
-  ROW1(rsqrt, kw_emu::rsqrt)                \
-  ROW1(sin, __builtin_sinf)                 \
-  ROW1(sinh, __builtin_sinhf)               \
-  ROW1(sinpi, kw_emu::sinpi)                \
-  ROW1(sqrt, __builtin_sqrtf)               \
-  ROW1(tan, __builtin_tanf)                 \
-  ROW1(tanh, __builtin_tanhf)               \
-  ROW1(tanpi, kw_emu::tanpi)                \
-  ROW1(trunc, __builtin_truncf)             \
-  ROW1(saturate, kw_emu::saturate)          \
-  ROW1(sign, kw_emu::sign)                  \
-  ROW2(atan2, __builtin_atan2f)             \
-  ROW2(copysign, __builtin_copysignf)       \
-  ROW2(divide, kw_emu::divide)              \
-  ROW2(fdim, __builtin_fdimf)               \
-  ROW2(fmax, __builtin_fmaxf)               \
-  ROW2(fmin, __builtin_fminf)               \
-  ROW2(fmod, __builtin_fmodf)               \
-  ROW2(pow, __builtin_powf)                 \
-  ROW2(powr, __builtin_powf)                \
-  ROW2(step, kw_emu::step)                  \
-  ROW3(fma, __builtin_fmaf)                 \
-  ROW3(fmax3, kw_emu::max3)                 \
-  ROW3(fmin3, kw_emu::min3)                 \
-  ROW3(fmedian3, kw_emu::median3)           \
-  ROW3(mix, kw_emu::mix)                    \
+#define KW_MATH_TABLE(ROW1, ROW2, ROW3) \
+  ROW1(acos, __builtin_acosf)           \
+  ROW1(acosh, __builtin_acoshf)         \
+  ROW1(asin, __builtin_asinf)           \
+  ROW1(asinh, __builtin_asinhf)         \
+  ROW1(atan, __builtin_atanf)           \
+  ROW1(atanh, __builtin_atanhf)         \
+  ROW1(ceil, __builtin_ceilf)           \
+  ROW1(cos, __builtin_cosf)             \
+  ROW1(cosh, __builtin_coshf)           \
+  ROW1(cospi, kw_emu::cospi)            \
+  ROW1(exp, __builtin_expf)             \
+  ROW1(exp2, __builtin_exp2f)           \
+  ROW1(exp10, kw_emu::exp10)            \
+  ROW1(fabs, __builtin_fabsf)           \
+  ROW1(floor, __builtin_floorf)         \
+  ROW1(fract, kw_emu::fract)            \
+  ROW1(log, __builtin_logf)             \
+  ROW1(log2, __builtin_log2f)           \
+  ROW1(log10, __builtin_log10f)         \
+  ROW1(rint, __builtin_rintf)           \
+  ROW1(round, __builtin_roundf)         \
+  ROW1(rsqrt, kw_emu::rsqrt)            \
+  ROW1(sin, __builtin_sinf)             \
+  ROW1(sinh, __builtin_sinhf)           \
+  ROW1(sinpi, kw_emu::sinpi)            \
+  ROW1(sqrt, __builtin_sqrtf)           \
+  ROW1(tan, __builtin_tanf)             \
+  ROW1(tanh, __builtin_tanhf)           \
+  ROW1(tanpi, kw_emu::tanpi)            \
+  ROW1(trunc, __builtin_truncf)         \
+  ROW1(saturate, kw_emu::saturate)      \
+  ROW1(sign, kw_emu::sign)              \
+  ROW2(atan2, __builtin_atan2f)         \
+  ROW2(copysign, __builtin_copysignf)   \
+  ROW2(divide, kw_emu::divide)          \
+  ROW2(fdim, __builtin_fdimf)           \
+  ROW2(fmax, __builtin_fmaxf)           \
+  ROW2(fmin, __builtin_fminf)           \
+  ROW2(fmod, __builtin_fmodf)           \
+  ROW2(pow, __builtin_powf)             \
+  ROW2(powr, __builtin_powf)            \
+  ROW2(step, kw_emu::step)              \
+  ROW3(fma, __builtin_fmaf)             \
+  ROW3(fmax3, kw_emu::max3)             \
+  ROW3(fmin3, kw_emu::min3)             \
+  ROW3(fmedian3, kw_emu::median3)       \
+  ROW3(mix, kw_emu::mix)                \
   ROW3(smoothstep, kw_emu::smoothstep)
 
-#define KW_MATH1(name, function)                                                                                \
-  template <kw_emu::Floating A>                                                                                 \
-  inline auto name(const A& a) {                                                                                \
-    return kw_emu::each<kw_emu::math_element<A>, float>([](float x) { return function(x); }, a);                \
+#define KW_MATH1(name, function)                                                                 \
+  template <kw_emu::Floating A>                                                                  \
+  inline auto name(const A& a) {                                                                 \
+    return kw_emu::each<kw_emu::math_element<A>, float>([](float x) { return function(x); }, a); \
   }
-#define KW_MATH2(name, function)                                                                                \
-  template <class A, class B>                                                                                   \
-    requires kw_emu::MathArguments<A, B>                                                                        \
-  inline auto name(const A& a, const B& b) {                                                                    \
+#define KW_MATH2(name, function)                                                                                   \
+  template <class A, class B>                                                                                      \
+    requires kw_emu::MathArguments<A, B>                                                                           \
+  inline auto name(const A& a, const B& b) {                                                                       \
     return kw_emu::each<kw_emu::math_element<A, B>, float>([](float x, float y) { return function(x, y); }, a, b); \
   }
-#define KW_MATH3(name, function)                                                                                \
-  template <class A, class B, class C>                                                                          \
-    requires kw_emu::MathArguments<A, B, C>                                                                     \
-  inline auto name(const A& a, const B& b, const C& c) {                                                        \
-    return kw_emu::each<kw_emu::math_element<A, B, C>, float>(                                                  \
-        [](float x, float y, float z) { return function(x, y, z); }, a, b, c);                                  \
+#define KW_MATH3(name, function)                                               \
+  template <class A, class B, class C>                                         \
+    requires kw_emu::MathArguments<A, B, C>                                    \
+  inline auto name(const A& a, const B& b, const C& c) {                       \
+    return kw_emu::each<kw_emu::math_element<A, B, C>, float>(                 \
+        [](float x, float y, float z) { return function(x, y, z); }, a, b, c); \
   }
 // The compiler's own functions, which some headers call: the last argument chooses the math mode.
 #define KW_PRIVATE1(name, function) \
@@ -166,8 +166,10 @@ namespace kw_emu {
 
 template <class T>
 constexpr T absolute(T x) {
-  if constexpr (floating<T>) return T(__builtin_fabsf(static_cast<float>(x)));
-  else return x < T(0) ? T(-x) : x;
+  if constexpr (floating<T>)
+    return T(__builtin_fabsf(static_cast<float>(x)));
+  else
+    return x < T(0) ? T(-x) : x;
 }
 /// The larger; of a number and a NaN the number.
 template <class T>
@@ -199,11 +201,14 @@ struct CommonElement {
 template <class A, class B, class... C>
 struct CommonElement<A, B, C...> {
   typedef typename ElementPair<A, B>::type pair;
-  typedef typename CommonElement<conditional_t<(count_of<A> > 0), A, conditional_t<(count_of<B> > 0), B, pair>>, C...>::type type;
+  typedef
+      typename CommonElement<conditional_t<(count_of<A> > 0), A, conditional_t<(count_of<B> > 0), B, pair>>, C...>::type
+          type;
 };
 /// As for math functions: there are none of bfloat, so it goes to float.
 template <class... V>
-using common_element = conditional_t<same<typename CommonElement<V...>::type, bfloat>, float, typename CommonElement<V...>::type>;
+using common_element =
+    conditional_t<same<typename CommonElement<V...>::type, bfloat>, float, typename CommonElement<V...>::type>;
 
 }  // namespace kw_emu
 
@@ -211,17 +216,17 @@ namespace metal {
 
 KW_MATH_TABLE(KW_MATH1, KW_MATH2, KW_MATH3)
 
-#define KW_COMMON(name, function)                                                                    \
-  template <kw_emu::Value A, kw_emu::Value B>                                                        \
-    requires kw_emu::Fits<A, B>                                                                      \
-  constexpr auto name(const A& a, const B& b) {                                                      \
-    typedef kw_emu::common_element<A, B> T;                                                          \
-    return kw_emu::each<T, T>([](T x, T y) { return kw_emu::function(x, y); }, a, b);                \
-  }                                                                                                  \
-  template <kw_emu::Value A, kw_emu::Value B, kw_emu::Value C>                                       \
-    requires kw_emu::Fits<A, B, C>                                                                   \
-  constexpr auto name##3(const A& a, const B& b, const C& c) {                                       \
-    return name(name(a, b), c);                                                                      \
+#define KW_COMMON(name, function)                                                     \
+  template <kw_emu::Value A, kw_emu::Value B>                                         \
+    requires kw_emu::Fits<A, B>                                                       \
+  constexpr auto name(const A& a, const B& b) {                                       \
+    typedef kw_emu::common_element<A, B> T;                                           \
+    return kw_emu::each<T, T>([](T x, T y) { return kw_emu::function(x, y); }, a, b); \
+  }                                                                                   \
+  template <kw_emu::Value A, kw_emu::Value B, kw_emu::Value C>                        \
+    requires kw_emu::Fits<A, B, C>                                                    \
+  constexpr auto name##3(const A& a, const B& b, const C& c) {                        \
+    return name(name(a, b), c);                                                       \
   }
 #define KW_COMMONS                                                                                   \
   KW_COMMON(max, larger)                                                                             \
@@ -243,10 +248,10 @@ constexpr auto median3(const A& a, const B& b, const C& c) {
   return max(min(a, b), min(max(a, b), c));
 }
 
-#define KW_TEST(name, test)                                                                        \
-  template <kw_emu::Floating A>                                                                    \
-  constexpr auto name(const A& a) {                                                                \
-    return kw_emu::each<bool, float>([](float x) { return static_cast<bool>(test); }, a);          \
+#define KW_TEST(name, test)                                                               \
+  template <kw_emu::Floating A>                                                           \
+  constexpr auto name(const A& a) {                                                       \
+    return kw_emu::each<bool, float>([](float x) { return static_cast<bool>(test); }, a); \
   }
 KW_TEST(isnan, x != x)
 KW_TEST(isinf, __builtin_isinf(x))
@@ -259,7 +264,8 @@ constexpr auto isnormal(const A& a) {
   return kw_emu::each<bool, T>(
       [](T x) {
         const float size = __builtin_fabsf(static_cast<float>(x));
-        return size >= static_cast<float>(numeric_limits<T>::min()) && size <= static_cast<float>(numeric_limits<T>::max());
+        return size >= static_cast<float>(numeric_limits<T>::min()) &&
+               size <= static_cast<float>(numeric_limits<T>::max());
       },
       a);
 }
@@ -303,8 +309,7 @@ template <kw_emu::Value A, kw_emu::Value B, int N>
 constexpr auto select(const A& no, const B& yes, const vec<bool, N>& choice) {
   typedef typename kw_emu::CommonElement<A, B>::type T;
   vec<T, N> made(T{});
-  for (int i = 0; i < N; ++i)
-    made.kw_ref(i) = static_cast<T>(choice.kw_at(i) ? kw_emu::at(yes, i) : kw_emu::at(no, i));
+  for (int i = 0; i < N; ++i) made.kw_ref(i) = static_cast<T>(choice.kw_at(i) ? kw_emu::at(yes, i) : kw_emu::at(no, i));
   return made;
 }
 
@@ -332,7 +337,8 @@ inline auto ldexp(const A& a, const K& k) {
   } else {
     vec<T, kw_emu::count_of<A>> made(T{});
     for (int i = 0; i < kw_emu::count_of<A>; ++i)
-      made.kw_ref(i) = static_cast<T>(__builtin_ldexpf(static_cast<float>(a.kw_at(i)), static_cast<int>(kw_emu::at(k, i))));
+      made.kw_ref(i) =
+          static_cast<T>(__builtin_ldexpf(static_cast<float>(a.kw_at(i)), static_cast<int>(kw_emu::at(k, i))));
     return made;
   }
 }

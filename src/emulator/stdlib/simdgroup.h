@@ -50,15 +50,19 @@ struct Product {
 struct Larger {
   template <class T>
   static T of(T a, T b) {
-    if constexpr (Vector<T>) return metal::max(a, b);
-    else return larger(a, b);
+    if constexpr (Vector<T>)
+      return metal::max(a, b);
+    else
+      return larger(a, b);
   }
 };
 struct Smaller {
   template <class T>
   static T of(T a, T b) {
-    if constexpr (Vector<T>) return metal::min(a, b);
-    else return smaller(a, b);
+    if constexpr (Vector<T>)
+      return metal::min(a, b);
+    else
+      return smaller(a, b);
   }
 };
 // Of floating values, the bits: one header of many asks for it.
@@ -67,22 +71,28 @@ using Bits = conditional_t<sizeof(T) == 2, uint16_t, uint32_t>;
 struct And {
   template <class T>
   static T of(T a, T b) {
-    if constexpr (floating<T>) return metal::as_type<T>(Bits<T>(metal::as_type<Bits<T>>(a) & metal::as_type<Bits<T>>(b)));
-    else return T(a & b);
+    if constexpr (floating<T>)
+      return metal::as_type<T>(Bits<T>(metal::as_type<Bits<T>>(a) & metal::as_type<Bits<T>>(b)));
+    else
+      return T(a & b);
   }
 };
 struct Or {
   template <class T>
   static T of(T a, T b) {
-    if constexpr (floating<T>) return metal::as_type<T>(Bits<T>(metal::as_type<Bits<T>>(a) | metal::as_type<Bits<T>>(b)));
-    else return T(a | b);
+    if constexpr (floating<T>)
+      return metal::as_type<T>(Bits<T>(metal::as_type<Bits<T>>(a) | metal::as_type<Bits<T>>(b)));
+    else
+      return T(a | b);
   }
 };
 struct Xor {
   template <class T>
   static T of(T a, T b) {
-    if constexpr (floating<T>) return metal::as_type<T>(Bits<T>(metal::as_type<Bits<T>>(a) ^ metal::as_type<Bits<T>>(b)));
-    else return T(a ^ b);
+    if constexpr (floating<T>)
+      return metal::as_type<T>(Bits<T>(metal::as_type<Bits<T>>(a) ^ metal::as_type<Bits<T>>(b)));
+    else
+      return T(a ^ b);
   }
 };
 
@@ -200,7 +210,14 @@ inline int lane() { return static_cast<int>(kw_emu_current.thread->lane); }
 
 namespace metal {
 
-enum class mem_flags { mem_none = 0, mem_device = 1, mem_threadgroup = 2, mem_texture = 4, mem_threadgroup_imageblock = 8, mem_object_data = 16 };
+enum class mem_flags {
+  mem_none = 0,
+  mem_device = 1,
+  mem_threadgroup = 2,
+  mem_texture = 4,
+  mem_threadgroup_imageblock = 8,
+  mem_object_data = 16
+};
 constexpr mem_flags operator|(mem_flags a, mem_flags b) { return mem_flags(int(a) | int(b)); }
 constexpr mem_flags operator&(mem_flags a, mem_flags b) { return mem_flags(int(a) & int(b)); }
 
@@ -211,15 +228,15 @@ KW_MEETING void simdgroup_barrier(mem_flags flags, KW_HERE) {
   kw_emu_simdgroup_barrier(static_cast<uint32_t>(flags), site);
 }
 
-#define KW_REDUCE(name, Op)                                                                            \
-  template <class T>                                                                                   \
-  KW_MEETING T simd_##name(T value, KW_HERE) {                                                         \
-    static_assert(kw_emu::exchangeable<T>, "simdgroup functions take no 64-bit values");               \
-    return kw_emu::meet(value, &kw_emu::reduce<kw_emu::Op, T, 32>, KW_EMU_OP_REDUCE, site);            \
-  }                                                                                                    \
-  template <class T>                                                                                   \
-  KW_MEETING T quad_##name(T value, KW_HERE) {                                                         \
-    return kw_emu::meet(value, &kw_emu::reduce<kw_emu::Op, T, 4>, KW_EMU_OP_REDUCE, site);             \
+#define KW_REDUCE(name, Op)                                                                 \
+  template <class T>                                                                        \
+  KW_MEETING T simd_##name(T value, KW_HERE) {                                              \
+    static_assert(kw_emu::exchangeable<T>, "simdgroup functions take no 64-bit values");    \
+    return kw_emu::meet(value, &kw_emu::reduce<kw_emu::Op, T, 32>, KW_EMU_OP_REDUCE, site); \
+  }                                                                                         \
+  template <class T>                                                                        \
+  KW_MEETING T quad_##name(T value, KW_HERE) {                                              \
+    return kw_emu::meet(value, &kw_emu::reduce<kw_emu::Op, T, 4>, KW_EMU_OP_REDUCE, site);  \
   }
 KW_REDUCE(sum, Sum)
 KW_REDUCE(product, Product)
@@ -230,14 +247,14 @@ KW_REDUCE(or, Or)
 KW_REDUCE(xor, Xor)
 #undef KW_REDUCE
 
-#define KW_SCAN(name, Op, inclusive)                                                                              \
-  template <class T>                                                                                              \
-  KW_MEETING T simd_prefix_##name(T value, KW_HERE) {                                                             \
-    return kw_emu::meet(value, &kw_emu::scan<kw_emu::Op, T, 32, inclusive>, KW_EMU_OP_REDUCE, site);              \
-  }                                                                                                               \
-  template <class T>                                                                                              \
-  KW_MEETING T quad_prefix_##name(T value, KW_HERE) {                                                             \
-    return kw_emu::meet(value, &kw_emu::scan<kw_emu::Op, T, 4, inclusive>, KW_EMU_OP_REDUCE, site);               \
+#define KW_SCAN(name, Op, inclusive)                                                                 \
+  template <class T>                                                                                 \
+  KW_MEETING T simd_prefix_##name(T value, KW_HERE) {                                                \
+    return kw_emu::meet(value, &kw_emu::scan<kw_emu::Op, T, 32, inclusive>, KW_EMU_OP_REDUCE, site); \
+  }                                                                                                  \
+  template <class T>                                                                                 \
+  KW_MEETING T quad_prefix_##name(T value, KW_HERE) {                                                \
+    return kw_emu::meet(value, &kw_emu::scan<kw_emu::Op, T, 4, inclusive>, KW_EMU_OP_REDUCE, site);  \
   }
 KW_SCAN(inclusive_sum, Sum, true)
 KW_SCAN(exclusive_sum, Sum, false)
@@ -353,10 +370,10 @@ inline bool simd_is_helper_thread() { return false; }
 // The compiler's own names for these.
 inline ushort __metal_get_thread_index_in_simdgroup(ushort) { return static_cast<ushort>(kw_emu::lane()); }
 inline ushort __metal_get_simdgroup_size(ushort) { return 32; }
-#define KW_PRIVATE_SIMD(name)                                           \
-  template <class... A>                                                 \
-  KW_MEETING auto __metal_simd_##name(A... values) {                    \
-    return metal::simd_##name(values...);                               \
+#define KW_PRIVATE_SIMD(name)                        \
+  template <class... A>                              \
+  KW_MEETING auto __metal_simd_##name(A... values) { \
+    return metal::simd_##name(values...);            \
   }
 KW_PRIVATE_SIMD(sum)
 KW_PRIVATE_SIMD(product)
@@ -371,10 +388,10 @@ KW_PRIVATE_SIMD(prefix_inclusive_product)
 KW_PRIVATE_SIMD(prefix_exclusive_product)
 #undef KW_PRIVATE_SIMD
 // Data as these headers pass it: the bits of a value in a ushort or so.
-#define KW_PRIVATE_SHUFFLE(name)                                         \
-  template <class T>                                                     \
-  KW_MEETING T __metal_simd_##name(T value, ushort by) {                 \
-    return metal::simd_##name(value, by);                                \
+#define KW_PRIVATE_SHUFFLE(name)                         \
+  template <class T>                                     \
+  KW_MEETING T __metal_simd_##name(T value, ushort by) { \
+    return metal::simd_##name(value, by);                \
   }
 KW_PRIVATE_SHUFFLE(broadcast)
 KW_PRIVATE_SHUFFLE(shuffle)

@@ -17,10 +17,10 @@ using bool_constant = integral_constant<bool, b>;
 typedef bool_constant<true> true_type;
 typedef bool_constant<false> false_type;
 
-#define KW_TRAIT(name, ...)                          \
-  template <class T>                                 \
+#define KW_TRAIT(name, ...)                                       \
+  template <class T>                                              \
   struct name : bool_constant<static_cast<bool>(__VA_ARGS__)> {}; \
-  template <class T>                                 \
+  template <class T>                                              \
   inline constexpr bool name##_v = static_cast<bool>(__VA_ARGS__);
 KW_TRAIT(is_void, __is_void(T))
 KW_TRAIT(is_integral, kw_emu::integral<T>)
@@ -52,10 +52,10 @@ KW_TRAIT(is_object, __is_object(T))
 KW_TRAIT(is_compound, __is_compound(T) && !kw_emu::scalar<T>)
 #undef KW_TRAIT
 
-#define KW_RELATION(name, ...)                       \
-  template <class A, class B>                        \
-  struct name : bool_constant<__VA_ARGS__> {};       \
-  template <class A, class B>                        \
+#define KW_RELATION(name, ...)                 \
+  template <class A, class B>                  \
+  struct name : bool_constant<__VA_ARGS__> {}; \
+  template <class A, class B>                  \
   inline constexpr bool name##_v = __VA_ARGS__;
 KW_RELATION(is_same, __is_same(A, B))
 KW_RELATION(is_base_of, __is_base_of(A, B))
@@ -67,12 +67,12 @@ struct is_constructible : bool_constant<__is_constructible(T, A...)> {};
 template <class T, class... A>
 inline constexpr bool is_constructible_v = __is_constructible(T, A...);
 
-#define KW_TRANSFORM(name, ...)       \
-  template <class T>                  \
-  struct name {                       \
-    typedef __VA_ARGS__ type;         \
-  };                                  \
-  template <class T>                  \
+#define KW_TRANSFORM(name, ...) \
+  template <class T>            \
+  struct name {                 \
+    typedef __VA_ARGS__ type;   \
+  };                            \
+  template <class T>            \
   using name##_t = __VA_ARGS__;
 KW_TRANSFORM(remove_cv, __remove_cv(T))
 KW_TRANSFORM(remove_const, __remove_const(T))
@@ -150,11 +150,11 @@ template <class F, class... A>
 using invoke_result_t = decltype(declval<F>()(declval<A>()...));
 
 template <class T>
-constexpr __remove_reference_t(T) && move(T&& value) noexcept {
+constexpr __remove_reference_t(T)&& move(T&& value) noexcept {
   return static_cast<__remove_reference_t(T)&&>(value);
 }
 template <class T>
-constexpr T&& forward(__remove_reference_t(T) & value) noexcept {
+constexpr T&& forward(__remove_reference_t(T)& value) noexcept {
   return static_cast<T&&>(value);
 }
 template <class T>
@@ -177,13 +177,18 @@ struct numeric_limits<T> {
   static constexpr int digits = __is_same(T, bool) ? 1 : int(sizeof(T) * 8 - is_signed), radix = 2;
   static constexpr int digits10 = int(digits * 0.30103);
   static constexpr T max() {
-    if constexpr (__is_same(T, bool)) return true;
-    else if constexpr (is_signed) return T(~(uint64_t(1) << 63) >> (64 - sizeof(T) * 8));
-    else return T(~uint64_t(0));
+    if constexpr (__is_same(T, bool))
+      return true;
+    else if constexpr (is_signed)
+      return T(~(uint64_t(1) << 63) >> (64 - sizeof(T) * 8));
+    else
+      return T(~uint64_t(0));
   }
   static constexpr T min() {
-    if constexpr (is_signed) return T(-max() - 1);
-    else return T(0);
+    if constexpr (is_signed)
+      return T(-max() - 1);
+    else
+      return T(0);
   }
   static constexpr T lowest() { return min(); }
   static constexpr T epsilon() { return T(0); }
@@ -193,7 +198,8 @@ struct numeric_limits<T> {
 template <class T, class Bits, int mantissa_digits, int largest_exponent>
 struct kw_float_limits {
   static constexpr bool is_specialized = true, is_integer = false, is_exact = false, has_infinity = true,
-                        has_quiet_NaN = true, has_signaling_NaN = true, is_iec559 = true, is_bounded = true, is_signed = true;
+                        has_quiet_NaN = true, has_signaling_NaN = true, is_iec559 = true, is_bounded = true,
+                        is_signed = true;
   static constexpr int digits = mantissa_digits, radix = 2, max_exponent = largest_exponent,
                        min_exponent = 3 - largest_exponent, digits10 = int((mantissa_digits - 1) * 0.30103);
   static constexpr int fraction = mantissa_digits - 1;
@@ -218,8 +224,8 @@ struct numeric_limits<bfloat> : kw_float_limits<bfloat, uint16_t, 8, 128> {};
 template <class T>
 struct numeric_limits<const T> : numeric_limits<T> {};
 
-using ::half;
 using ::bfloat;
+using ::half;
 using ::int16_t;
 using ::int32_t;
 using ::int64_t;

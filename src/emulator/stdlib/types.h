@@ -136,40 +136,43 @@ template <class T>
 using with_bfloat = conditional_t<integral<T> || same<T, bfloat>, bfloat, float>;
 template <class T>
 constexpr float as_float(T value) {
-  if constexpr (same<T, bfloat>) return value.to_float();
-  else if constexpr (integral<T>) return bfloat(value).to_float();
-  else return static_cast<float>(value);
+  if constexpr (same<T, bfloat>)
+    return value.to_float();
+  else if constexpr (integral<T>)
+    return bfloat(value).to_float();
+  else
+    return static_cast<float>(value);
 }
 }  // namespace kw_emu
 
-#define KW_BFLOAT_ARITHMETIC(op)                                                                                   \
-  constexpr bfloat operator op(bfloat a, bfloat b) { return bfloat(a.to_float() op b.to_float()); }                \
-  template <kw_emu::ScalarButBfloat T>                                                                             \
-  constexpr kw_emu::with_bfloat<T> operator op(bfloat a, T b) {                                                    \
-    return kw_emu::with_bfloat<T>(a.to_float() op kw_emu::as_float(b));                                            \
-  }                                                                                                                \
-  template <kw_emu::ScalarButBfloat T>                                                                             \
-  constexpr kw_emu::with_bfloat<T> operator op(T a, bfloat b) {                                                    \
-    return kw_emu::with_bfloat<T>(kw_emu::as_float(a) op b.to_float());                                            \
-  }                                                                                                                \
-  template <kw_emu::Scalar T>                                                                                      \
-  constexpr bfloat& operator op##=(bfloat& a, T b) {                                                               \
-    return a = bfloat(a.to_float() op kw_emu::as_float(b));                                                        \
+#define KW_BFLOAT_ARITHMETIC(op)                                                                    \
+  constexpr bfloat operator op(bfloat a, bfloat b) { return bfloat(a.to_float() op b.to_float()); } \
+  template <kw_emu::ScalarButBfloat T>                                                              \
+  constexpr kw_emu::with_bfloat<T> operator op(bfloat a, T b) {                                     \
+    return kw_emu::with_bfloat<T>(a.to_float() op kw_emu::as_float(b));                             \
+  }                                                                                                 \
+  template <kw_emu::ScalarButBfloat T>                                                              \
+  constexpr kw_emu::with_bfloat<T> operator op(T a, bfloat b) {                                     \
+    return kw_emu::with_bfloat<T>(kw_emu::as_float(a) op b.to_float());                             \
+  }                                                                                                 \
+  template <kw_emu::Scalar T>                                                                       \
+  constexpr bfloat& operator op##=(bfloat& a, T b) {                                                \
+    return a = bfloat(a.to_float() op kw_emu::as_float(b));                                         \
   }
 KW_BFLOAT_ARITHMETIC(+)
 KW_BFLOAT_ARITHMETIC(-)
 KW_BFLOAT_ARITHMETIC(*)
 KW_BFLOAT_ARITHMETIC(/)
 #undef KW_BFLOAT_ARITHMETIC
-#define KW_BFLOAT_COMPARISON(op)                                                                      \
-  constexpr bool operator op(bfloat a, bfloat b) { return a.to_float() op b.to_float(); }             \
-  template <kw_emu::ScalarButBfloat T>                                                                \
-  constexpr bool operator op(bfloat a, T b) {                                                         \
-    return a.to_float() op kw_emu::as_float(b);                                                       \
-  }                                                                                                   \
-  template <kw_emu::ScalarButBfloat T>                                                                \
-  constexpr bool operator op(T a, bfloat b) {                                                         \
-    return kw_emu::as_float(a) op b.to_float();                                                       \
+#define KW_BFLOAT_COMPARISON(op)                                                          \
+  constexpr bool operator op(bfloat a, bfloat b) { return a.to_float() op b.to_float(); } \
+  template <kw_emu::ScalarButBfloat T>                                                    \
+  constexpr bool operator op(bfloat a, T b) {                                             \
+    return a.to_float() op kw_emu::as_float(b);                                           \
+  }                                                                                       \
+  template <kw_emu::ScalarButBfloat T>                                                    \
+  constexpr bool operator op(T a, bfloat b) {                                             \
+    return kw_emu::as_float(a) op b.to_float();                                           \
   }
 KW_BFLOAT_COMPARISON(<)
 KW_BFLOAT_COMPARISON(>)

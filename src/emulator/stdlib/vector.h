@@ -66,7 +66,7 @@ inline constexpr int widest = [] {
   return most;
 }();
 template <class... V>
-concept Fits = ((count_of<V> == 0 || count_of<V> == widest<V...>) && ...);
+concept Fits = ((count_of<V> == 0 || count_of<V> == widest<V...>)&&...);
 
 template <class T>
 constexpr T some();
@@ -94,8 +94,10 @@ struct ElementPair<A, B> {
 
 template <class V>
 constexpr decltype(auto) at(const V& value, int i) {
-  if constexpr (Vector<V>) return value.kw_at(i);
-  else return (value);
+  if constexpr (Vector<V>)
+    return value.kw_at(i);
+  else
+    return (value);
 }
 
 }  // namespace kw_emu
@@ -133,18 +135,18 @@ struct Swizzle {
 #define KW_L4_2(x, y, z, w, a, i) KW_WORD2(a, i, x, 0) KW_WORD2(a, i, y, 1) KW_WORD2(a, i, z, 2) KW_WORD2(a, i, w, 3)
 #define KW_L4_3B(x, y, z, w, a, i, b, j) \
   KW_WORD3(a, i, b, j, x, 0) KW_WORD3(a, i, b, j, y, 1) KW_WORD3(a, i, b, j, z, 2) KW_WORD3(a, i, b, j, w, 3)
-#define KW_L4_3(x, y, z, w, a, i)                                                 \
-  KW_L4_3B(x, y, z, w, a, i, x, 0) KW_L4_3B(x, y, z, w, a, i, y, 1)               \
-  KW_L4_3B(x, y, z, w, a, i, z, 2) KW_L4_3B(x, y, z, w, a, i, w, 3)
-#define KW_L4_4C(x, y, z, w, a, i, b, j, c, k)                                    \
-  KW_WORD4(a, i, b, j, c, k, x, 0) KW_WORD4(a, i, b, j, c, k, y, 1)               \
-  KW_WORD4(a, i, b, j, c, k, z, 2) KW_WORD4(a, i, b, j, c, k, w, 3)
-#define KW_L4_4B(x, y, z, w, a, i, b, j)                                                    \
-  KW_L4_4C(x, y, z, w, a, i, b, j, x, 0) KW_L4_4C(x, y, z, w, a, i, b, j, y, 1)             \
-  KW_L4_4C(x, y, z, w, a, i, b, j, z, 2) KW_L4_4C(x, y, z, w, a, i, b, j, w, 3)
-#define KW_L4_4(x, y, z, w, a, i)                                                 \
-  KW_L4_4B(x, y, z, w, a, i, x, 0) KW_L4_4B(x, y, z, w, a, i, y, 1)               \
-  KW_L4_4B(x, y, z, w, a, i, z, 2) KW_L4_4B(x, y, z, w, a, i, w, 3)
+#define KW_L4_3(x, y, z, w, a, i)  \
+  KW_L4_3B(x, y, z, w, a, i, x, 0) \
+  KW_L4_3B(x, y, z, w, a, i, y, 1) KW_L4_3B(x, y, z, w, a, i, z, 2) KW_L4_3B(x, y, z, w, a, i, w, 3)
+#define KW_L4_4C(x, y, z, w, a, i, b, j, c, k) \
+  KW_WORD4(a, i, b, j, c, k, x, 0)             \
+  KW_WORD4(a, i, b, j, c, k, y, 1) KW_WORD4(a, i, b, j, c, k, z, 2) KW_WORD4(a, i, b, j, c, k, w, 3)
+#define KW_L4_4B(x, y, z, w, a, i, b, j) \
+  KW_L4_4C(x, y, z, w, a, i, b, j, x, 0) \
+  KW_L4_4C(x, y, z, w, a, i, b, j, y, 1) KW_L4_4C(x, y, z, w, a, i, b, j, z, 2) KW_L4_4C(x, y, z, w, a, i, b, j, w, 3)
+#define KW_L4_4(x, y, z, w, a, i)  \
+  KW_L4_4B(x, y, z, w, a, i, x, 0) \
+  KW_L4_4B(x, y, z, w, a, i, y, 1) KW_L4_4B(x, y, z, w, a, i, z, 2) KW_L4_4B(x, y, z, w, a, i, w, 3)
 #define KW_L4(L, x, y, z, w) L(x, y, z, w, x, 0) L(x, y, z, w, y, 1) L(x, y, z, w, z, 2) L(x, y, z, w, w, 3)
 #define KW_SWIZZLES4(x, y, z, w) KW_L4(KW_L4_2, x, y, z, w) KW_L4(KW_L4_3, x, y, z, w) KW_L4(KW_L4_4, x, y, z, w)
 
@@ -289,35 +291,35 @@ constexpr Row<T, N> splat(const V& value) {
 
 }  // namespace kw_emu
 
-#define KW_VECTOR_MEMBERS(name)                                                                                 \
-  typedef kw_emu::Storage<T, N> kw_base;                                                                        \
-  name() = default;                                                                                             \
-  name(const name&) = default;                                                                                  \
-  name& operator=(const name& other) {                                                                          \
-    __builtin_memcpy(static_cast<void*>(this), &other, sizeof(name));                                           \
-    return *this;                                                                                               \
-  }                                                                                                             \
-  template <class B>                                                                                            \
-    requires kw_emu::same<B, name>                                                                              \
-  name(const volatile B& other) {                                                                               \
-    for (int i = 0; i < N; ++i) this->kw_d[i] = other.kw_d[i];                                                  \
-  }                                                                                                             \
-  template <class B>                                                                                            \
-    requires kw_emu::same<B, name>                                                                              \
-  void operator=(const B& other) volatile {                                                                     \
-    for (int i = 0; i < N; ++i) this->kw_d[i] = other.kw_d[i];                                                  \
-  }                                                                                                             \
-  template <kw_emu::Scalar S>                                                                                   \
-  constexpr name(S value) : kw_base(kw_emu::splat<T, N>(value).all) {}                                          \
-  template <kw_emu::Vector V>                                                                                   \
-    requires(kw_emu::count_of<V> == N && !kw_emu::same<V, name>)                                                \
-  explicit(!kw_emu::same<kw_emu::element_of<V>, T>) constexpr name(const V& value)                              \
-      : kw_base(kw_emu::row_of<T, N>(value).all) {}                                                             \
-  template <kw_emu::Value A, kw_emu::Value B, kw_emu::Value... C>                                               \
-    requires(kw_emu::places_of<A> + kw_emu::places_of<B> + (0 + ... + kw_emu::places_of<C>) == N)               \
-  constexpr name(const A& a, const B& b, const C&... c) : kw_base(kw_emu::row_of<T, N>(a, b, c...).all) {}      \
-  constexpr T& operator[](size_t i) { return this->kw_ref(static_cast<int>(i)); } \
-  constexpr const T& operator[](size_t i) const { return this->kw_at(static_cast<int>(i)); } \
+#define KW_VECTOR_MEMBERS(name)                                                                            \
+  typedef kw_emu::Storage<T, N> kw_base;                                                                   \
+  name() = default;                                                                                        \
+  name(const name&) = default;                                                                             \
+  name& operator=(const name& other) {                                                                     \
+    __builtin_memcpy(static_cast<void*>(this), &other, sizeof(name));                                      \
+    return *this;                                                                                          \
+  }                                                                                                        \
+  template <class B>                                                                                       \
+    requires kw_emu::same<B, name>                                                                         \
+  name(const volatile B& other) {                                                                          \
+    for (int i = 0; i < N; ++i) this->kw_d[i] = other.kw_d[i];                                             \
+  }                                                                                                        \
+  template <class B>                                                                                       \
+    requires kw_emu::same<B, name>                                                                         \
+  void operator=(const B& other) volatile {                                                                \
+    for (int i = 0; i < N; ++i) this->kw_d[i] = other.kw_d[i];                                             \
+  }                                                                                                        \
+  template <kw_emu::Scalar S>                                                                              \
+  constexpr name(S value) : kw_base(kw_emu::splat<T, N>(value).all) {}                                     \
+  template <kw_emu::Vector V>                                                                              \
+    requires(kw_emu::count_of<V> == N && !kw_emu::same<V, name>)                                           \
+  explicit(!kw_emu::same<kw_emu::element_of<V>, T>) constexpr name(const V& value)                         \
+      : kw_base(kw_emu::row_of<T, N>(value).all) {}                                                        \
+  template <kw_emu::Value A, kw_emu::Value B, kw_emu::Value... C>                                          \
+    requires(kw_emu::places_of<A> + kw_emu::places_of<B> + (0 + ... + kw_emu::places_of<C>) == N)          \
+  constexpr name(const A& a, const B& b, const C&... c) : kw_base(kw_emu::row_of<T, N>(a, b, c...).all) {} \
+  constexpr T& operator[](size_t i) { return this->kw_ref(static_cast<int>(i)); }                          \
+  constexpr const T& operator[](size_t i) const { return this->kw_at(static_cast<int>(i)); }               \
   constexpr const volatile T& operator[](size_t i) const volatile { return this->kw_d[i]; }
 
 namespace metal {
@@ -333,21 +335,21 @@ struct packed_vec : kw_emu::Storage<T, N> {
 };
 #undef KW_VECTOR_MEMBERS
 
-#define KW_BINARY(op)                                                                                             \
-  template <kw_emu::Value A, kw_emu::Value B>                                                                     \
-    requires((kw_emu::Vector<A> || kw_emu::Vector<B>) && kw_emu::Fits<A, B>)                                      \
-  constexpr auto operator op(const A& a, const B& b) {                                                            \
-    typedef typename kw_emu::ElementPair<A, B>::type T;                                                           \
-    vec<T, kw_emu::widest<A, B>> made(T{});                                                                       \
-    for (int i = 0; i < kw_emu::widest<A, B>; ++i)                                                                \
-      made.kw_ref(i) = static_cast<T>(static_cast<T>(kw_emu::at(a, i)) op static_cast<T>(kw_emu::at(b, i)));        \
-    return made;                                                                                                  \
-  }                                                                                                               \
-  template <kw_emu::Vector A, kw_emu::Value B>                                                                    \
-    requires kw_emu::Fits<A, B>                                                                                   \
-  constexpr A& operator op##=(A& a, const B& b) {                                                                 \
-    a = kw_emu::plain<A>(a op b);                                                                                 \
-    return a;                                                                                                     \
+#define KW_BINARY(op)                                                                                        \
+  template <kw_emu::Value A, kw_emu::Value B>                                                                \
+    requires((kw_emu::Vector<A> || kw_emu::Vector<B>) && kw_emu::Fits<A, B>)                                 \
+  constexpr auto operator op(const A& a, const B& b) {                                                       \
+    typedef typename kw_emu::ElementPair<A, B>::type T;                                                      \
+    vec<T, kw_emu::widest<A, B>> made(T{});                                                                  \
+    for (int i = 0; i < kw_emu::widest<A, B>; ++i)                                                           \
+      made.kw_ref(i) = static_cast<T>(static_cast<T>(kw_emu::at(a, i)) op static_cast<T>(kw_emu::at(b, i))); \
+    return made;                                                                                             \
+  }                                                                                                          \
+  template <kw_emu::Vector A, kw_emu::Value B>                                                               \
+    requires kw_emu::Fits<A, B>                                                                              \
+  constexpr A& operator op##=(A& a, const B& b) {                                                            \
+    a = kw_emu::plain<A>(a op b);                                                                            \
+    return a;                                                                                                \
   }
 KW_BINARY(+)
 KW_BINARY(-)
@@ -361,15 +363,15 @@ KW_BINARY(<<)
 KW_BINARY(>>)
 #undef KW_BINARY
 
-#define KW_COMPARE(op)                                                                                            \
-  template <kw_emu::Value A, kw_emu::Value B>                                                                     \
-    requires((kw_emu::Vector<A> || kw_emu::Vector<B>) && kw_emu::Fits<A, B>)                                      \
-  constexpr auto operator op(const A& a, const B& b) {                                                            \
-    typedef typename kw_emu::ElementPair<A, B>::type T;                                                           \
-    vec<bool, kw_emu::widest<A, B>> made(false);                                                                  \
-    for (int i = 0; i < kw_emu::widest<A, B>; ++i)                                                                \
-      made.kw_ref(i) = static_cast<T>(kw_emu::at(a, i)) op static_cast<T>(kw_emu::at(b, i));                        \
-    return made;                                                                                                  \
+#define KW_COMPARE(op)                                                                       \
+  template <kw_emu::Value A, kw_emu::Value B>                                                \
+    requires((kw_emu::Vector<A> || kw_emu::Vector<B>) && kw_emu::Fits<A, B>)                 \
+  constexpr auto operator op(const A& a, const B& b) {                                       \
+    typedef typename kw_emu::ElementPair<A, B>::type T;                                      \
+    vec<bool, kw_emu::widest<A, B>> made(false);                                             \
+    for (int i = 0; i < kw_emu::widest<A, B>; ++i)                                           \
+      made.kw_ref(i) = static_cast<T>(kw_emu::at(a, i)) op static_cast<T>(kw_emu::at(b, i)); \
+    return made;                                                                             \
   }
 KW_COMPARE(<)
 KW_COMPARE(>)
@@ -381,13 +383,13 @@ KW_COMPARE(&&)
 KW_COMPARE(||)
 #undef KW_COMPARE
 
-#define KW_UNARY(op, Result)                                                                              \
-  template <kw_emu::Vector A>                                                                             \
-  constexpr auto operator op(const A& a) {                                                                \
-    typedef kw_emu::element_of<A> T;                                                                      \
-    vec<Result, kw_emu::count_of<A>> made(Result{});                                                      \
+#define KW_UNARY(op, Result)                                                                                 \
+  template <kw_emu::Vector A>                                                                                \
+  constexpr auto operator op(const A& a) {                                                                   \
+    typedef kw_emu::element_of<A> T;                                                                         \
+    vec<Result, kw_emu::count_of<A>> made(Result{});                                                         \
     for (int i = 0; i < kw_emu::count_of<A>; ++i) made.kw_ref(i) = static_cast<Result>(op kw_emu::at(a, i)); \
-    return made;                                                                                          \
+    return made;                                                                                             \
   }
 KW_UNARY(-, T)
 KW_UNARY(+, T)
@@ -417,12 +419,12 @@ constexpr kw_emu::plain<A> operator--(A& a, int) {
 
 }  // namespace metal
 
-#define KW_VECTORS(T, N)               \
-  typedef metal::vec<T, N> T##N;       \
+#define KW_VECTORS(T, N)                         \
+  typedef metal::vec<T, N> T##N;                 \
   typedef metal::packed_vec<T, N> packed_##T##N; \
-  namespace metal {                    \
-  using ::T##N;                        \
-  using ::packed_##T##N;               \
+  namespace metal {                              \
+  using ::T##N;                                  \
+  using ::packed_##T##N;                         \
   }
 #define KW_VECTORS_OF(T) KW_VECTORS(T, 2) KW_VECTORS(T, 3) KW_VECTORS(T, 4)
 KW_VECTORS_OF(bool)

@@ -16,7 +16,9 @@ struct Reduce {
 struct Add {
   static constexpr int first = 0;
   template <class T>
-  static T of(T a, T b) { return a + b; }
+  static T of(T a, T b) {
+    return a + b;
+  }
 };
 template <class T>
 __attribute__((always_inline)) inline T simd_sum(T value, KwEmuSite site = KwEmuSite::here()) {
@@ -33,15 +35,15 @@ __attribute__((always_inline)) inline uint local() { return kw_emu_current.threa
 __attribute__((always_inline)) inline uint lane() { return kw_emu_current.thread->lane; }
 __attribute__((always_inline)) inline uint simdgroup() { return kw_emu_current.thread->simdgroup; }
 
-#define GROUP_ARRAY(T, name, count)                                                                    \
-  static KwEmuGroupSlot name##_slot = {sizeof(T) * (count), alignof(T), kw_emu_granule<T>(), __LINE__, #name, \
-                                       __FILE__, 0};                                                   \
+#define GROUP_ARRAY(T, name, count)                                                        \
+  static KwEmuGroupSlot name##_slot = {                                                    \
+      sizeof(T) * (count), alignof(T), kw_emu_granule<T>(), __LINE__, #name, __FILE__, 0}; \
   T(&name)[count] = *(T(*)[count])kw_emu_group_variable(&name##_slot)
 
-#define ENTRY(kernel, ...)                                \
-  static void entry_##kernel(const KwEmuArgs* args) {     \
-    do {                                                  \
-      kernel(__VA_ARGS__);                                \
-    } while (kw_emu_next_thread());                       \
+#define ENTRY(kernel, ...)                            \
+  static void entry_##kernel(const KwEmuArgs* args) { \
+    do {                                              \
+      kernel(__VA_ARGS__);                            \
+    } while (kw_emu_next_thread());                   \
   }
 #define BUFFER(T, index) ((T*)args->buffer[index])
