@@ -70,9 +70,6 @@ RawReport report(const json& j) {
   return r;
 }
 
-constexpr size_t profile_words = sizeof(ProfileCounts) / sizeof(uint64_t);
-constexpr size_t count_words = sizeof(Counts) / sizeof(uint64_t);
-
 template <class T>
 json words(const T& value) {
   const auto* at = reinterpret_cast<const uint64_t*>(&value);
