@@ -43,6 +43,15 @@ void add_optimize(CLI::App& verb, OptimizeOptions& o) {
   verb.add_option("--threads", o.threads, "Threads of kernels and baselines (0: all cores)")
       ->check(CLI::Range(0, 1024));
   verb.add_flag("--exact-specials", o.exact_specials, "No rewrites that change what NaN and infinities become");
+  verb.add_option("--author", o.authors,
+                  "Who writes: search, PROVIDER/MODEL, openai-compatible/MODEL@URL, command:PROGRAM, agent:NAME "
+                  "(repeat for several)");
+  verb.add_option("--budget-usd", o.budget_usd, "Most that all authors together may cost [USD]")
+      ->check(CLI::Range(0.0, 1e5));
+  verb.add_option("--attempts", o.attempts, "Attempts of each author")->check(CLI::Range(1, 1000));
+  verb.add_flag("--dry-run", o.dry_run, "Print the plan and the most that it can cost; send nothing");
+  verb.add_option("--reference", o.references,
+                  "File with a kernel of the same module for another target (repeat for several)");
   verb.add_flag("--no-bench", o.no_bench, "Skip the baselines; the package is then not compared");
 }
 
@@ -137,7 +146,13 @@ int run(int argc, char** argv) {
   add_bench(*verb("bench", "Time a package against every baseline", [&] { return run_bench_verb(common, bench); }),
             bench);
   add_package(*verb("package", "Look into a package", [&] { return run_package(common, package); }), package);
-  verb("resume", "Go on with the last run that was stopped", [&] { return run_resume(common); });
+  double resume_budget_usd = -1, resume_time_s = -1;
+  CLI::App& resume = *verb("resume", "Go on with the last run that was stopped",
+                           [&] { return run_resume(common, resume_budget_usd, resume_time_s); });
+  resume.add_option("--budget-usd", resume_budget_usd, "A new budget for the whole run [USD]")
+      ->check(CLI::Range(0.0, 1e5));
+  resume.add_option("--time", resume_time_s, "A new wall clock for what is left [s]")->check(kPositive);
+  verb("authors", "Who could write kernels here: configured, reachable, priced", [&] { return run_authors(common); });
   verb("doctor", "What this machine has, and how fast it is", [&] { return run_doctor(common); });
   try {
     app.parse(argc, argv);

@@ -7,13 +7,17 @@
 
 #include "app/output.h"
 #include "app/result.h"
+#include "app/roster.h"
 #include "app/workspace.h"
+#include "author/llm/template.h"
 #include "author/search/search.h"
+#include "base/file.h"
 #include "base/parallel.h"
 #include "base/process.h"
 #include "bench/bench.h"
 #include "bench/oracle.h"
 #include "graph/analysis.h"
+#include "kernel/schedule/compose.h"
 #include "module/export.h"
 #include "package/pack.h"
 #include "swarm/swarm.h"
@@ -28,6 +32,9 @@ using nlohmann::json;
 /// Shares of the wall clock, after the export: what is left goes to the baselines.
 constexpr double kLeastBench_s = 20;
 constexpr double kSearchShare = 0.25, kJudgeShare = 0.45;
+/// With several authors: what asking them and judging their candidates may take.
+constexpr double kSwarmShare = 0.55, kSwarmShareAlone = 0.8, kQuickJudge_s = 60;
+constexpr int kStoppedAtBudget = 3;
 
 json options_json(const OptimizeOptions& o, uint64_t seed) {
   return {{"source", std::filesystem::absolute(o.source).string()},
@@ -39,6 +46,10 @@ json options_json(const OptimizeOptions& o, uint64_t seed) {
           {"threads", o.threads},
           {"exact_specials", o.exact_specials},
           {"no_bench", o.no_bench},
+          {"authors", o.authors},
+          {"budget_usd", o.budget_usd},
+          {"attempts", o.attempts},
+          {"references", o.references},
           {"seed", seed}};
 }
 
@@ -56,7 +67,11 @@ OptimizeOptions options_from(const store::RunRow& row, CommonOptions& common) {
           .threads = o.value("threads", 0),
           .exact_specials = o.value("exact_specials", false),
           .no_bench = o.value("no_bench", false),
-          .resume = row.id};
+          .resume = row.id,
+          .authors = o.value("authors", std::vector<std::string>{"search"}),
+          .budget_usd = o.value("budget_usd", 1.0),
+          .attempts = o.value("attempts", 5),
+          .references = o.value("references", std::vector<std::string>{})};
 }
 
 /// One optimize run, step by step; each step reads what the one before left.
@@ -69,7 +84,9 @@ class OptimizeRun {
     if (!options_.out.empty()) package::check_writable(options_.out).value_or_throw();
     module::check_source(options_.source).value_or_throw();
     target::check_compiler().value_or_throw();
+    roster_ = open_roster(options_.authors, common_);
     target_ = open_target(options_.target, options_.threads);
+    if (options_.dry_run) return dry_run();
     store_ = open_store();
     begin_record();
     try {
@@ -132,11 +149,78 @@ class OptimizeRun {
                .value_or_throw();
   }
 
+  bool alone() const { return roster_.voices.empty(); }
+
+  /// The user's own kernels for other targets.
+  std::vector<author::Reference> references() const {
+    std::vector<author::Reference> all;
+    for (const std::string& path : options_.references) {
+      const std::string tag = std::filesystem::path(path).extension().string();
+      all.push_back({"the user's own kernel, `" + std::filesystem::path(path).filename().string() + "`",
+                     tag.empty() ? "" : tag.substr(1), read_file(path, 1u << 20).value_or_throw(), ""});
+    }
+    return all;
+  }
+
+  swarm::SuperviseOptions supervise_options(double work_s) {
+    swarm::SuperviseOptions o{.run = run_, .voices = roster_.pointers(), .attempts = options_.attempts};
+    o.budget = author::from_usd(options_.budget_usd);
+    o.time_s = (options_.no_bench ? kSwarmShareAlone : kSwarmShare) * work_s;
+    o.search_s = kSearchShare * work_s;
+    o.judge_s = kQuickJudge_s;
+    o.final_judge_s = std::max(60.0, kJudgeShare * work_s);
+    o.judge = judging_.judge;
+    o.seed = common_.seed;
+    o.workers = common_.jobs;
+    o.roofline_s = lower_bound_s();
+    o.references = references();
+    o.journal = store_ ? (std::filesystem::path(".kernelwright") / (run_ + ".log")).string() : "";
+    // Called from authors' threads: it must not throw as `say` does.
+    o.progress = [this](const std::string& s) { out_.progress(s, true); };
+    const auto plain = kernel::schedule::default_candidate(problem().graph, author::kernel_facts(target_->facts()));
+    if (plain.ok()) o.starter = plain->source, o.starter_plan = plain->plan_json;
+    return o;
+  }
+
+  /// What would be asked, and the most that it could cost. Nothing is sent, nothing stored.
+  int dry_run() {
+    import();
+    const auto options = supervise_options(left_s());
+    const auto brochure =
+        author::make_brochure(problem(), target_->facts(), options.roofline_s, options.references, {}).value_or_throw();
+    const author::Prompt prompt = author::make_prompt(brochure, {.hint = "", .incumbent = {}, .items = {}});
+    std::vector<std::vector<std::string>> rows{{"author", "attempts", "first attempt at most", "price"}};
+    json list = json::array();
+    if (roster_.search) rows.push_back({"search", "-", author::usd_text(0), "free"});
+    author::Picodollars first = 0;
+    for (const auto& voice : roster_.voices) {
+      const author::Picodollars bound = voice->bound(prompt);
+      first += bound;
+      rows.push_back({voice->name(), std::to_string(options.attempts), author::usd_text(bound), voice->describe()});
+      list.push_back({{"author", voice->name()}, {"attempts", options.attempts}, {"bound_usd", author::to_usd(bound)}});
+    }
+    out_.clear_progress();
+    out_.object({{"type", "result"},
+                 {"schema_version", 1},
+                 {"problem", problem().name},
+                 {"dry_run", true},
+                 {"prompt_bytes", prompt.bytes()},
+                 {"authors", list},
+                 {"budget_usd", options_.budget_usd},
+                 {"first_round_bound_usd", author::to_usd(first)}});
+    out_.text(table_text(rows) + fmt::format("\nprompt: {} bytes; the run never costs more than {}; nothing was sent",
+                                             prompt.bytes(), author::usd_text(options.budget)));
+    return 0;
+  }
+
   void find_kernels() {
     const double work_s = left_s();
-    author::SearchAuthor search(
-        *target_, store_.get(),
-        {.assume_finite = !options_.exact_specials, .progress = [this](const std::string& s) { say("search: " + s); }});
+    swarm::Device device;
+    const auto shared = swarm::gated(*target_, device);
+    author::SearchAuthor search(*shared, store_.get(),
+                                {.assume_finite = !options_.exact_specials, .progress = [this](const std::string& s) {
+                                   if (alone()) say("search: " + s);
+                                 }});
     bench::BenchRequest about_pytorch = bench_source();
     about_pytorch.oracle_limit_s = std::max(20.0, kJudgeShare * work_s);
     oracle_ = std::make_unique<bench::PythonOracle>(about_pytorch);
@@ -147,7 +231,15 @@ class OptimizeRun {
                           .seed = common_.seed,
                           .oracle = oracle_.get()},
                 .progress = [this](const std::string& s) { say(s); }};
-    swarm_ = std::move(swarm::run_swarm(problem(), {&search}, *target_, *store_, judging_).value_or_throw());
+    if (alone()) {
+      swarm_ = std::move(swarm::run_swarm(problem(), {&search}, *target_, *store_, judging_).value_or_throw());
+    } else {
+      swarm::SuperviseOptions several = supervise_options(work_s);
+      several.device = &device;
+      if (roster_.search) several.search = &search;
+      swarm_ = std::move(swarm::supervise(problem(), *target_, *store_, several).value_or_throw());
+      result_.account = swarm_.account;
+    }
     result_.attempts = swarm_.attempts;
     result_.accuracy = swarm_.verdict.accuracy;
   }
@@ -245,12 +337,17 @@ class OptimizeRun {
       result_.verdict = rejected ? "rejected" : "inconclusive";
       result_.reason = swarm_.failures.empty() ? "no candidate was written" : swarm_.failures.back().text;
     }
+    const swarm::Account& account = swarm_.account;
+    const bool stopped = !swarm_.best && !alone() && (account.out_of_money || account.out_of_time);
+    if (stopped) result_.reason = account.out_of_money ? "the budget is spent" : "the time is over";
     result_.seconds = elapsed_s();
     const json last = to_json(result_);
-    store_->finish_run(run_, "done", last.dump()).value_or_throw();
+    // Stopped short of a result, it can be resumed with more money or time.
+    if (!stopped) store_->finish_run(run_, "done", last.dump()).value_or_throw();
     out_.clear_progress();
     out_.object(last);
     out_.text(to_text(result_));
+    if (stopped) return kStoppedAtBudget;
     return swarm_.best ? 0 : 1;
   }
 
@@ -259,6 +356,7 @@ class OptimizeRun {
   CommonOptions common_;
   OptimizeOptions options_;
   Output out_;
+  Roster roster_;
   Clock::time_point started_;
   Imported imported_;
   std::unique_ptr<target::Target> target_;
@@ -277,12 +375,14 @@ int run_optimize(const CommonOptions& common, const OptimizeOptions& options) {
   return OptimizeRun(common, options).run();
 }
 
-int run_resume(const CommonOptions& common) {
+int run_resume(const CommonOptions& common, double budget_usd, double time_s) {
   const auto runs = open_store()->runs(100).value_or_throw();
   for (const store::RunRow& row : runs)
     if (row.state == "running") {
       CommonOptions resumed = common;
-      const OptimizeOptions options = options_from(row, resumed);
+      OptimizeOptions options = options_from(row, resumed);
+      if (budget_usd >= 0) options.budget_usd = budget_usd;
+      if (time_s > 0) options.time_s = time_s;
       return run_optimize(resumed, options);
     }
   throw UserError(

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace kw::app {
 
@@ -27,6 +28,11 @@ struct OptimizeOptions {
   bool exact_specials = false;  // no rewrites that need finite inputs
   bool no_bench = false;        // skip the baselines; timing is then null
   std::string resume;           // id of the run to go on with
+  std::vector<std::string> authors = {"search"};
+  double budget_usd = 1;                // hard, for all authors together
+  int attempts = 5;                     // of each author
+  bool dry_run = false;                 // plan and cost bound; nothing is sent
+  std::vector<std::string> references;  // files with the same module's kernels for another target
 };
 
 struct InspectOptions {
@@ -57,7 +63,8 @@ struct PackageOptions {
 
 /// Each verb: runs, prints its result, returns the exit code (0 done, 1 checked and failed, 3 stopped at a budget).
 int run_optimize(const CommonOptions& common, const OptimizeOptions& options);
-int run_resume(const CommonOptions& common);
+/// `budget_usd` below 0 keeps the stopped run's.
+int run_resume(const CommonOptions& common, double budget_usd, double time_s);
 int run_inspect(const CommonOptions& common, const InspectOptions& options);
 int run_inspect_suite(const CommonOptions& common, const InspectOptions& options);
 /// A process of its own for one archive of a suite: imports it and prints what was understood as one JSON object.
@@ -65,6 +72,7 @@ int import_main(const char* pt2);
 int run_verify(const CommonOptions& common, const VerifyOptions& options);
 int run_bench_verb(const CommonOptions& common, const BenchOptions& options);
 int run_package(const CommonOptions& common, const PackageOptions& options);
+int run_authors(const CommonOptions& common);
 int run_doctor(const CommonOptions& common);
 
 }  // namespace kw::app

@@ -29,6 +29,37 @@ std::vector<std::string> comparison_row(const bench::Comparison& c, bool fastest
   return {name, ratio_text(c), std::string(name_of(c.verdict))};
 }
 
+json author_json(const swarm::AuthorReport& r) {
+  return {{"author", r.name},
+          {"attempts", r.attempts},
+          {"verified", r.verified},
+          {"equal", r.twins},
+          {"requests", r.requests},
+          {"cost_usd", author::to_usd(r.spent)},
+          {"seconds", r.best_s},
+          {"won", r.won},
+          {"failures", r.failures},
+          {"ended", r.ended},
+          {"input_tokens", r.usage.input()},
+          {"cached_tokens", r.usage.cache_read},
+          {"output_tokens", r.usage.output}};
+}
+
+json account_json(const swarm::Account& a) {
+  json authors = json::array();
+  for (const swarm::AuthorReport& report : a.authors) authors.push_back(author_json(report));
+  return {{"authors", authors},
+          {"spent_usd", author::to_usd(a.spent)},
+          {"budget_usd", author::to_usd(a.budget)},
+          {"judged", a.judged},
+          {"equal", a.twins},
+          {"latency_s", {{"median", a.latency_median_s}, {"p95", a.latency_p95_s}}},
+          {"device",
+           {{"busy_s", a.device.busy_s},
+            {"idle_while_wanted_s", a.device.idle_waiting_s},
+            {"measurements", a.device.measurements}}}};
+}
+
 }  // namespace
 
 const bench::Comparison* headline(const bench::Timing& timing) {
@@ -62,6 +93,7 @@ json to_json(const RunResult& r) {
       {"gain", r.gain},
       {"notes", r.notes}};
   if (timing.is_null()) object["predicted"] = {{"seconds", r.predicted_s}, {"model", "roofline"}};
+  if (r.account) object["swarm"] = account_json(*r.account);
   if (r.timing) object["a_a"] = r.timing->a_a;
   return object;
 }
@@ -74,6 +106,7 @@ std::string to_text(const RunResult& r) {
       rows.push_back(comparison_row(r.timing->comparisons[i], static_cast<int>(i) == r.timing->fastest));
     text += "\n" + table_text(rows);
   }
+  if (r.account) text += "\n" + swarm::table_of(*r.account);
   text += fmt::format("\n{}: {}", r.problem, r.verdict);
   if (!r.reason.empty()) text += ", " + r.reason;
   text += fmt::format("\naccuracy: {} (rms {:.2g}, PyTorch {:.2g}, against float64)", name_of(r.accuracy.reached),

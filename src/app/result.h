@@ -6,6 +6,7 @@
 
 #include "bench/timing.h"
 #include "judge/verdict.h"
+#include "swarm/swarm.h"
 
 namespace kw::app {
 
@@ -22,6 +23,7 @@ struct RunResult {
   double seconds = 0;
   int attempts = 0;
   std::vector<std::string> notes;
+  std::optional<swarm::Account> account;  // of a run with several authors
 };
 
 nlohmann::json to_json(const RunResult& result);

@@ -8,6 +8,14 @@
 
 namespace kw::author {
 
+/// What one request came to.
+struct Settlement {
+  Picodollars amount = 0;
+  Usage usage;
+  bool lost = false;  // nobody knows whether it was billed, so `amount` is what was put aside
+  std::string reply;  // "" when there is none; kept together with its price, so that it is never paid twice
+};
+
 /// Money for one request after another of one attempt.
 class Payments {
  public:
@@ -15,8 +23,8 @@ class Payments {
   /// Puts aside what the next request can cost at most, durably, before it leaves: at least `least`, up to `most`.
   /// May wait until others have settled. returns: what was put aside. fails: budget.spent, stopped
   virtual Result<Picodollars> reserve(Picodollars least, Picodollars most) = 0;
-  /// What the request came to; the rest is free again. `lost`: nobody knows, so `amount` is what was put aside.
-  virtual Status settle(Picodollars amount, const Usage& usage, bool lost) = 0;
+  /// Durable when it returns; what was put aside beyond the amount is free again.
+  virtual Status settle(const Settlement& settlement) = 0;
 };
 
 /// One attempt's question.

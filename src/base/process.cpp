@@ -45,11 +45,18 @@ struct Pipe {
   }
 };
 
+bool passes_on(std::string_view entry, bool clean) {
+  if (!clean) return true;
+  for (const std::string_view kept : {"PATH=", "HOME=", "USER=", "LANG=", "TMPDIR=", "TERM="})
+    if (entry.starts_with(kept)) return true;
+  return false;
+}
+
 std::vector<std::string> merged_environment(const ProcessOptions& options) {
   std::vector<std::string> merged;
   for (char** at = environ; *at != nullptr; ++at) {
     const std::string_view entry = *at;
-    bool replaced = false;
+    bool replaced = !passes_on(entry, options.clean_environment);
     for (const auto& [key, value] : options.env)
       replaced = replaced || (entry.substr(0, key.size()) == key && entry.substr(key.size(), 1) == "=");
     if (!replaced) merged.emplace_back(entry);

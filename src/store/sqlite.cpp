@@ -2,6 +2,8 @@
 
 #include <sqlite3.h>
 
+#include "base/secret.h"
+
 namespace kw::store {
 
 namespace {
@@ -63,7 +65,8 @@ Statement::Statement(Database& database, const char* sql) : database_(database) 
 
 Statement::~Statement() { sqlite3_finalize(handle_); }
 
-Statement& Statement::bind(const std::string& text) {
+Statement& Statement::bind(const std::string& words) {
+  const std::string text = redact(words);  // nothing that is stored shows a key
   sqlite3_bind_text64(handle_, ++bound_, text.data(), text.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
   return *this;
 }

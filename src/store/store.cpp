@@ -10,7 +10,7 @@ namespace kw::store {
 
 namespace {
 
-constexpr int64_t schema_version = 1;
+constexpr int64_t schema_version = 2;
 
 constexpr const char* schema = R"sql(
 CREATE TABLE run(
@@ -27,6 +27,20 @@ CREATE TABLE schedule(
 PRAGMA user_version = 1;
 )sql";
 
+/// What version 2 adds; a store of version 1 takes it up as it is.
+constexpr const char* schema_2 = R"sql(
+CREATE TABLE ask(
+  id INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL REFERENCES run(id), author TEXT NOT NULL,
+  number INTEGER NOT NULL, key TEXT NOT NULL, state TEXT NOT NULL, reserved INTEGER NOT NULL, spent INTEGER NOT NULL,
+  requests INTEGER NOT NULL, usage_json TEXT NOT NULL, reply TEXT NOT NULL, reason TEXT NOT NULL,
+  attempt INTEGER NOT NULL, UNIQUE(run, author, number));
+CREATE TABLE exemplar(
+  problem_key TEXT NOT NULL, name TEXT NOT NULL, target TEXT NOT NULL, features_json TEXT NOT NULL,
+  author TEXT NOT NULL, source TEXT NOT NULL, plan_json TEXT NOT NULL, seconds REAL NOT NULL,
+  PRIMARY KEY(problem_key, target));
+PRAGMA user_version = 2;
+)sql";
+
 constexpr std::array<std::string_view, 6> state_names = {"planned",  "running",      "verified",
                                                          "rejected", "inconclusive", "failed"};
 
@@ -36,6 +50,27 @@ Result<AttemptState> state_from(std::string_view text) {
   for (size_t i = 0; i < state_names.size(); ++i)
     if (state_names[i] == text) return static_cast<AttemptState>(i);
   return Failure{"store.corrupt", "the store holds an attempt in the unknown state '" + std::string(text) + "'", ""};
+}
+
+constexpr std::array<std::string_view, 5> ask_names = {"planned", "sent", "replied", "failed", "judged"};
+
+std::string to_text(AskState state) { return std::string(ask_names[static_cast<size_t>(state)]); }
+
+Result<AskState> ask_state_from(std::string_view text) {
+  for (size_t i = 0; i < ask_names.size(); ++i)
+    if (ask_names[i] == text) return static_cast<AskState>(i);
+  return Failure{"store.corrupt", "the store holds a question in the unknown state '" + std::string(text) + "'", ""};
+}
+
+constexpr const char* ask_columns =
+    "id,run,author,number,key,state,reserved,spent,requests,usage_json,reply,reason,attempt";
+
+Result<AskRow> ask_of(const Statement& s) {
+  const Result<AskState> state = ask_state_from(s.text(5));
+  if (!state) return state.failure();
+  return AskRow{s.integer(0), s.text(1),    s.text(2),    static_cast<int>(s.integer(3)), s.text(4),
+                *state,       s.integer(6), s.integer(7), static_cast<int>(s.integer(8)), s.text(9),
+                s.text(10),   s.text(11),   s.integer(12)};
 }
 
 Result<int64_t> read_integer(Database& database, const char* sql) {
@@ -70,6 +105,10 @@ Status prepare_schema(Database& database) {
   const Result<int64_t> version = read_integer(database, "PRAGMA user_version");
   if (!version) return version.failure();
   if (*version == schema_version) return transaction.commit();
+  if (*version == 1) {
+    if (Status grown = database.execute(schema_2); !grown) return grown;
+    return transaction.commit();
+  }
   if (*version != 0)
     return Failure{"store.version",
                    "the store " + database.path().string() + " has schema version " + std::to_string(*version) +
@@ -79,6 +118,7 @@ Status prepare_schema(Database& database) {
   if (!tables) return tables.failure();
   if (*tables != 0) return corrupt(database, "it is a database of another program");
   if (Status made = database.execute(schema); !made) return made;
+  if (Status made = database.execute(schema_2); !made) return made;
   return transaction.commit();
 }
 
@@ -167,6 +207,92 @@ class SqliteStore final : public Store {
       if (!state) return state.failure();
       rows.push_back({select.integer(0), select.text(1), select.text(2), select.text(3), select.text(4), select.text(5),
                       *state, select.text(7), select.real(8)});
+    }
+  }
+
+  Result<AskRow> open_ask(const AskRow& row) override {
+    const std::lock_guard lock(mutex_);
+    Statement insert(database_,
+                     "INSERT OR IGNORE INTO ask(run,author,number,key,state,reserved,spent,requests,usage_json,reply,"
+                     "reason,attempt) VALUES(?,?,?,?,'planned',0,0,0,'','','',0)");
+    insert.bind(row.run).bind(row.author).bind(int64_t{row.number}).bind(row.key);
+    if (Status done = insert.run(); !done) return done.failure();
+    const std::string sql = std::string("SELECT ") + ask_columns + " FROM ask WHERE run=? AND author=? AND number=?";
+    Statement select(database_, sql.c_str());
+    select.bind(row.run).bind(row.author).bind(int64_t{row.number});
+    const Result<bool> found = select.step();
+    if (!found) return found.failure();
+    check(*found, "a row that was just written is gone");
+    return ask_of(select);
+  }
+
+  Status reserve_ask(int64_t id, int64_t reserved) override {
+    const std::lock_guard lock(mutex_);
+    Statement update(database_, "UPDATE ask SET state='sent', reserved=?, requests=requests+1 WHERE id=?");
+    return run_one(update.bind(reserved).bind(id), "question " + std::to_string(id));
+  }
+
+  Status settle_ask(int64_t id, int64_t amount, const std::string& usage_json, const std::string& reply) override {
+    const std::lock_guard lock(mutex_);
+    Statement update(database_,
+                     "UPDATE ask SET reserved=0, spent=spent+?, usage_json=?, reply=?, "
+                     "state=CASE WHEN ?='' THEN state ELSE 'replied' END WHERE id=?");
+    update.bind(amount).bind(usage_json).bind(reply).bind(reply).bind(id);
+    return run_one(update, "question " + std::to_string(id));
+  }
+
+  Status finish_ask(int64_t id, AskState state, const std::string& reason, int64_t attempt) override {
+    const std::lock_guard lock(mutex_);
+    Statement update(database_, "UPDATE ask SET state=?, reason=?, attempt=? WHERE id=?");
+    return run_one(update.bind(to_text(state)).bind(reason).bind(attempt).bind(id), "question " + std::to_string(id));
+  }
+
+  Result<int64_t> forfeit_asks(const std::string& run) override {
+    const std::lock_guard lock(mutex_);
+    Statement update(database_, "UPDATE ask SET spent=spent+reserved, reserved=0 WHERE run=? AND reserved<>0");
+    if (Status done = update.bind(run).run(); !done) return done.failure();
+    Statement sum(database_, "SELECT coalesce(sum(spent), 0) FROM ask WHERE run=?");
+    const Result<bool> row = sum.bind(run).step();
+    if (!row) return row.failure();
+    return sum.integer(0);
+  }
+
+  Result<std::vector<AskRow>> asks(const std::string& run) override {
+    const std::lock_guard lock(mutex_);
+    const std::string sql = std::string("SELECT ") + ask_columns + " FROM ask WHERE run=? ORDER BY id";
+    Statement select(database_, sql.c_str());
+    select.bind(run);
+    std::vector<AskRow> rows;
+    while (true) {
+      const Result<bool> more = select.step();
+      if (!more) return more.failure();
+      if (!*more) return rows;
+      Result<AskRow> row = ask_of(select);
+      if (!row) return row.failure();
+      rows.push_back(std::move(*row));
+    }
+  }
+
+  Status keep_exemplar(const ExemplarRow& row) override {
+    const std::lock_guard lock(mutex_);
+    Statement insert(database_, "INSERT OR REPLACE INTO exemplar VALUES(?,?,?,?,?,?,?,?)");
+    insert.bind(row.problem_key).bind(row.name).bind(row.target).bind(row.features_json).bind(row.author);
+    return insert.bind(row.source).bind(row.plan_json).bind(row.seconds).run();
+  }
+
+  Result<std::vector<ExemplarRow>> exemplars(const std::string& target) override {
+    const std::lock_guard lock(mutex_);
+    Statement select(database_,
+                     "SELECT problem_key,name,target,features_json,author,source,plan_json,seconds FROM exemplar "
+                     "WHERE target=? ORDER BY problem_key");
+    select.bind(target);
+    std::vector<ExemplarRow> rows;
+    while (true) {
+      const Result<bool> more = select.step();
+      if (!more) return more.failure();
+      if (!*more) return rows;
+      rows.push_back({select.text(0), select.text(1), select.text(2), select.text(3), select.text(4), select.text(5),
+                      select.text(6), select.real(7)});
     }
   }
 

@@ -45,6 +45,7 @@ struct Ledger final : Payments {
   Picodollars left = kDollar, reserved = 0, spent = 0;
   int requests = 0, lost = 0;
   Usage usage;
+  std::string reply;
   Result<Picodollars> reserve(Picodollars least, Picodollars most) override {
     if (left < least) return Failure{"budget.spent", "the budget is spent", ""};
     REQUIRE(reserved == 0);
@@ -53,13 +54,14 @@ struct Ledger final : Payments {
     ++requests;
     return reserved;
   }
-  Status settle(Picodollars amount, const Usage& used, bool was_lost) override {
-    CHECK(amount <= reserved);
-    left += reserved - amount;
-    spent += amount;
+  Status settle(const Settlement& s) override {
+    CHECK(s.amount <= reserved);
+    left += reserved - s.amount;
+    spent += s.amount;
     reserved = 0;
-    lost += was_lost;
-    usage += used;
+    lost += s.lost;
+    usage += s.usage;
+    reply = s.reply;
     return ok_status();
   }
 };
@@ -134,6 +136,7 @@ TEST_CASE("each protocol delivers the text, counts the tokens alike and costs th
     CHECK(call.ledger.usage.uncached_input == 800);
     CHECK(call.ledger.usage.output == 500);
     CHECK(call.ledger.lost == 0);
+    CHECK(call.ledger.reply == *text);
   }
 }
 

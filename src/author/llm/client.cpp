@@ -150,32 +150,28 @@ Result<std::string> LlmAuthor::attempt(const Letter& letter, Payments& payments,
       prepared->request, [&](int status, std::string_view bytes) { return receiver.take(status, bytes); },
       letter.cancelled);
   const uint64_t jitter = letter.seed ^ static_cast<uint64_t>(tries);
-  const auto settle = [&](Picodollars amount, bool lost) {
-    return payments.settle(amount, receiver.state.usage, lost);
+  const auto settle = [&](Picodollars amount, bool lost, const std::string& reply) {
+    return payments.settle({amount, receiver.state.usage, lost, reply});
   };
   if (sent.ok() && sent->status >= 300) {  // refused before anything was made
-    if (Status status = settle(0, false); !status) return status.failure();
+    if (Status status = settle(0, false, ""); !status) return status.failure();
     const Failure failure = error_of(sent->status, receiver.error_body);
     advice = advise(failure, &*sent, retry_delay_of(receiver.error_body), tries, setup_.retry, jitter);
     if (failure.id == "llm.rate") bucket_.slow_down(advice.wait_s);
     return failure;
   }
-  if (sent.ok())
-    receiver.keep(receiver.failure ? Status(*receiver.failure) : receiver.parser.finish(receiver.on_event()));
+  if (sent.ok() && !receiver.failure) receiver.keep(receiver.parser.finish(receiver.on_event()));
   // What our own reader found wrong says more than the transfer that it therefore stopped.
   Result<std::string> text = sent.ok() || receiver.failure ? text_of(receiver) : Result<std::string>(sent.failure());
   if (!text.ok() && text.failure().id == "http.stopped") text = Failure{"stopped", "stopped", ""};
-  if (receiver.state.finished) {
-    const Picodollars cost = cost_of(receiver.state.usage, prices_of(model_));
-    if (Status status = settle(cost, false); !status) return status.failure();
-    if (cost > prepared->reserved)
-      return Failure{"llm.overbilled", "the provider charged more than its own limits allow",
-                     "check the prices in models.toml"};
-    bucket_.speed_up();
-  } else {
-    const bool free = !sent.ok() && !was_sent(sent.failure());
-    if (Status status = settle(free ? 0 : prepared->reserved, !free); !status) return status.failure();
-  }
+  const bool billed = sent.ok() || was_sent(sent.failure());
+  const bool known = receiver.state.finished;
+  const Picodollars cost = known ? cost_of(receiver.state.usage, prices_of(model_)) : billed ? prepared->reserved : 0;
+  if (Status status = settle(cost, billed && !known, text.ok() ? *text : ""); !status) return status.failure();
+  if (cost > prepared->reserved)
+    return Failure{"llm.overbilled", "the provider charged more than its own limits allow",
+                   "check the prices in models.toml"};
+  if (known) bucket_.speed_up();
   if (!text.ok()) advice = advise(text.failure(), nullptr, -1, tries, setup_.retry, jitter);
   return text;
 }

@@ -1,0 +1,79 @@
+#include "swarm/device.h"
+
+#include <algorithm>
+
+#include "base/clock.h"
+
+namespace kw::swarm {
+namespace {
+
+class GatedSession final : public target::Session {
+ public:
+  GatedSession(std::unique_ptr<target::Session> session, Device& device)
+      : session_(std::move(session)), device_(device) {}
+  Status bind(const std::map<std::string, Tensor>& params) override { return session_->bind(params); }
+  Result<target::RunReply> run(const std::vector<Tensor>& inputs, const target::RunOptions& options) override {
+    return session_->run(inputs, options);
+  }
+  Result<target::TimeReply> time(const std::vector<Tensor>& inputs, int warmup, int calls, bool by_step,
+                                 const target::RunOptions& options) override {
+    const Device::Turn turn(device_);
+    return session_->time(inputs, warmup, calls, by_step, options);
+  }
+
+ private:
+  std::unique_ptr<target::Session> session_;
+  Device& device_;
+};
+
+class GatedTarget final : public target::Target {
+ public:
+  GatedTarget(target::Target& target, Device& device) : target_(target), device_(device) {}
+  const target::Facts& facts() const override { return target_.facts(); }
+  Result<target::Compiled> compile(const std::string& source, const kernel::Plan& plan) override {
+    return target_.compile(source, plan);
+  }
+  Result<std::unique_ptr<target::Session>> open(const target::Compiled& compiled,
+                                                const kernel::BoundPlan& plan) override {
+    auto session = target_.open(compiled, plan);
+    if (!session) return session;
+    return std::unique_ptr<target::Session>(std::make_unique<GatedSession>(std::move(*session), device_));
+  }
+
+ private:
+  target::Target& target_;
+  Device& device_;
+};
+
+}  // namespace
+
+Device::Turn::Turn(Device& device) : device_(device), lock_(device.turn_, std::defer_lock) {
+  {
+    const std::lock_guard guard(device_.mutex_);
+    if (device_.waiting_++ == 0) device_.wanted_since_s_ = system_clock().now_s();
+  }
+  lock_.lock();
+  begun_s_ = system_clock().now_s();
+  const std::lock_guard guard(device_.mutex_);
+  // Idle although wanted: since it was set free, or since somebody first wanted it, whichever came later.
+  device_.account_.idle_waiting_s += begun_s_ - std::max(device_.free_since_s_, device_.wanted_since_s_);
+}
+
+Device::Turn::~Turn() {
+  const std::lock_guard guard(device_.mutex_);
+  device_.free_since_s_ = system_clock().now_s();
+  device_.account_.busy_s += device_.free_since_s_ - begun_s_;
+  ++device_.account_.measurements;
+  --device_.waiting_;
+}
+
+Device::Account Device::account() const {
+  const std::lock_guard guard(mutex_);
+  return account_;
+}
+
+std::unique_ptr<target::Target> gated(target::Target& target, Device& device) {
+  return std::make_unique<GatedTarget>(target, device);
+}
+
+}  // namespace kw::swarm

@@ -1,0 +1,98 @@
+#include "swarm/meter.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "judge/draw.h"
+
+namespace kw::swarm {
+namespace {
+
+/// A round: so many turns of so much time each; slower than `drop` times the incumbent ends it.
+struct RoundRow {
+  int turns;
+  double seconds;
+  double drop;
+};
+constexpr RoundRow kRounds[] = {{1, 0.004, 2.0}, {2, 0.01, 1.25}, {5, 0.02, 0}};
+constexpr int kMostCalls = 500;
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+Failure no_times() { return {"run.time", "the device reported no times", ""}; }
+
+/// Median seconds of a call, over about `seconds` of calls.
+Result<double> time_once(target::Session& session, const std::vector<Tensor>& inputs, double guess_s, double seconds) {
+  const int calls = std::clamp(static_cast<int>(seconds / std::max(guess_s, 1e-7)), 3, kMostCalls);
+  const auto reply = session.time(inputs, 1, calls, false, {});
+  if (!reply) return reply.failure();
+  return reply->seconds.empty() ? Result<double>(no_times()) : median(reply->seconds);
+}
+
+/// Ratios candidate / incumbent of turns in the order A B B A.
+Status turns(target::Session& a, target::Session& b, const std::vector<Tensor>& inputs, const RoundRow& row,
+             double& a_s, double& b_s, std::vector<double>& ratios) {
+  for (int turn = 0; turn < row.turns; ++turn) {
+    const auto a1 = time_once(a, inputs, a_s, row.seconds), b1 = time_once(b, inputs, b_s, row.seconds);
+    if (!a1) return a1.failure();
+    if (!b1) return b1.failure();
+    const auto b2 = time_once(b, inputs, *b1, row.seconds), a2 = time_once(a, inputs, *a1, row.seconds);
+    if (!b2) return b2.failure();
+    if (!a2) return a2.failure();
+    a_s = std::min(*a1, *a2), b_s = std::min(*b1, *b2);
+    ratios.push_back((*a1 + *a2) / (*b1 + *b2));
+  }
+  return ok_status();
+}
+
+}  // namespace
+
+Meter::Meter(const graph::Problem& problem, target::Target& target, Device& device)
+    : problem_(problem),
+      target_(target),
+      device_(device),
+      inputs_(judge::draw_inputs(problem, "own", 1, 0, 8)),
+      params_(problem.params()) {}
+
+Result<std::unique_ptr<target::Session>> Meter::open(const kernel::Candidate& candidate) {
+  auto plan = kernel::parse_plan(candidate.plan_json);
+  if (!plan) return plan.failure();
+  const auto bound = kernel::bind_plan(*plan, kernel::signature_of(problem_.graph));
+  if (!bound) return bound.failure();
+  kernel::resolve_dtypes(*plan, *bound);
+  const auto compiled = target_.compile(candidate.source, *plan);
+  if (!compiled) return compiled.failure();
+  auto session = target_.open(*compiled, *bound);
+  if (!session) return session;
+  if (Status status = (*session)->bind(params_); !status) return status.failure();
+  return session;
+}
+
+Result<double> Meter::measure(const kernel::Candidate& candidate, const kernel::Candidate* incumbent,
+                              double incumbent_s) {
+  auto session = open(candidate);
+  if (!session) return session.failure();
+  std::unique_ptr<target::Session> other;
+  if (incumbent != nullptr) {
+    auto opened = open(*incumbent);
+    if (!opened) return opened.failure();
+    other = std::move(*opened);
+  }
+  const Device::Turn turn(device_);
+  const auto first = time_once(**session, inputs_, 1e-3, kRounds[0].seconds);
+  if (!first || !other) return first;
+  double candidate_s = *first, other_s = incumbent_s;
+  std::vector<double> ratios;
+  for (const RoundRow& row : kRounds) {
+    if (Status done = turns(**session, *other, inputs_, row, candidate_s, other_s, ratios); !done)
+      return done.failure();
+    if (row.drop > 0 && median(ratios) > row.drop) break;
+  }
+  return incumbent_s * median(ratios);
+}
+
+}  // namespace kw::swarm
