@@ -63,45 +63,44 @@ std::vector<std::string> tokens_of(std::string_view s) {
 /// Only what the source itself declares may be renamed: a name that follows a type-like word or `&`, `*`, and is not a
 /// call into the prelude. Everything that starts with kw, KW or __ stays, and so do the language's words.
 const std::set<std::string>& kept_words() {
-  static const std::set<std::string> words = {"alignas",     "auto",
-                                              "bool",        "break",
-                                              "case",        "char",
-                                              "class",       "const",
-                                              "constexpr",   "continue",
-                                              "decltype",    "default",
-                                              "do",          "double",
-                                              "else",        "enum",
-                                              "false",       "float",
-                                              "for",         "goto",
-                                              "if",          "inline",
-                                              "int",         "long",
-                                              "namespace",   "operator",
-                                              "return",      "short",
-                                              "signed",      "sizeof",
-                                              "static",      "static_assert",
-                                              "static_cast", "reinterpret_cast",
-                                              "struct",      "switch",
-                                              "template",    "this",
-                                              "true",        "typedef",
-                                              "typename",    "union",
-                                              "unsigned",    "using",
-                                              "void",        "volatile",
-                                              "while",       "x",
-                                              "y",           "z",
-                                              "int8_t",      "int16_t",
-                                              "int32_t",     "int64_t",
-                                              "uint8_t",     "uint16_t",
-                                              "uint32_t",    "uint64_t",
-                                              "size_t",      "memcpy",
-                                              "memset",      "memmove",
-                                              "define",      "ifdef",
-                                              "ifndef",      "endif",
-                                              "undef",       "elif",
-                                              "pragma",      "GCC",
-                                              "unroll",      "ivdep",
-                                              "defined",     "vector_size",
-                                              "aligned",     "may_alias",
-                                              "noinline",    "always_inline"};
+  static const std::set<std::string> words = {"alignas",      "auto",
+                                              "bool",         "break",
+                                              "case",         "char",
+                                              "class",        "const",
+                                              "constexpr",    "continue",
+                                              "decltype",     "default",
+                                              "do",           "double",
+                                              "else",         "enum",
+                                              "false",        "float",
+                                              "for",          "goto",
+                                              "if",           "inline",
+                                              "int",          "long",
+                                              "namespace",    "operator",
+                                              "return",       "short",
+                                              "signed",       "sizeof",
+                                              "static",       "static_assert",
+                                              "static_cast",  "reinterpret_cast",
+                                              "struct",       "switch",
+                                              "template",     "this",
+                                              "true",         "typedef",
+                                              "typename",     "union",
+                                              "unsigned",     "using",
+                                              "void",         "volatile",
+                                              "while",        "int8_t",
+                                              "int16_t",      "int32_t",
+                                              "int64_t",      "uint8_t",
+                                              "uint16_t",     "uint32_t",
+                                              "uint64_t",     "size_t",
+                                              "memcpy",       "memset",
+                                              "memmove",      "define",
+                                              "ifdef",        "ifndef",
+                                              "endif",        "undef",
+                                              "elif",         "pragma",
+                                              "GCC",          "unroll",
+                                              "ivdep",        "defined",
+                                              "vector_size",  "aligned",
+                                              "may_alias",    "noinline",
+                                              "always_inline"};
   return words;
 }
 
@@ -111,10 +110,11 @@ bool keeps_its_name(const std::string& word, const std::set<std::string>& plan_w
   return kept_words().contains(word) || plan_words.contains(word);
 }
 
-void strings_in(const nlohmann::json& value, std::set<std::string>& words) {
-  if (value.is_string()) words.insert(value.get<std::string>());
-  if (value.is_structured())
-    for (const auto& item : value) strings_in(item, words);
+void kernels_in(const nlohmann::json& value, std::set<std::string>& names) {
+  if (!value.is_structured()) return;
+  if (value.is_object() && value.contains("kernel") && value["kernel"].is_string())
+    names.insert(value["kernel"].get<std::string>());
+  for (const auto& item : value) kernels_in(item, names);
 }
 
 }  // namespace
@@ -127,11 +127,14 @@ std::string normal_plan(std::string_view plan_json) {
 
 std::string normal_source(std::string_view source, std::string_view plan_json) {
   std::set<std::string> plan_words;
-  strings_in(nlohmann::json::parse(plan_json, nullptr, false), plan_words);
+  kernels_in(nlohmann::json::parse(plan_json, nullptr, false), plan_words);
   std::map<std::string, std::string> names;
   std::string text;
+  bool member = false;  // what follows a dot is named elsewhere
   for (const std::string& token : tokens_of(source)) {
-    if (!word_start(token[0]) || keeps_its_name(token, plan_words)) {
+    const bool keeps = member || !word_start(token[0]) || keeps_its_name(token, plan_words);
+    member = token == "." || token == "->";
+    if (keeps) {
       text += token + " ";
       continue;
     }

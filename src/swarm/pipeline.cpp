@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/parallel.h"
+#include "judge/draw.h"
 #include "swarm/normalise.h"
 
 namespace kw::swarm {
@@ -63,6 +64,7 @@ Pipeline::Pipeline(const graph::Problem& problem, target::Target& target, Meter&
     oracle_ = std::make_unique<SharedOracle>(*options_.judge.oracle);
     options_.judge.oracle = oracle_.get();
   }
+  warm_ = std::async(std::launch::async, [this] { warm_up(); }).share();
   const int count = options_.workers > 0 ? options_.workers : usable_cores();
   for (int i = 0; i < count; ++i) workers_.emplace_back([this] { work(); });
 }
@@ -74,6 +76,18 @@ Pipeline::~Pipeline() {
   }
   wake_.notify_all();
   for (std::thread& worker : workers_) worker.join();
+}
+
+/// PyTorch takes seconds to start: no candidate's time is spent on that.
+void Pipeline::warm_up() {
+  if (options_.judge.oracle == nullptr) return;
+  (void)options_.judge.oracle->run(judge::draw_inputs(problem_, "own", 1, 0, 8), problem_.params());
+}
+
+/// What was not decided says nothing about the next one that is equal.
+void Pipeline::forget(const std::string& key) {
+  const std::lock_guard lock(mutex_);
+  twins_.erase(key);
 }
 
 std::optional<judge::Verdict> Pipeline::cheap_gates(const kernel::Candidate& candidate) const {
@@ -103,13 +117,15 @@ Judged Pipeline::evaluate(const kernel::Candidate& candidate) {
   if (auto refused = cheap_gates(candidate)) return {.verdict = std::move(*refused)};
   if (!options_.dedupe) return through_queue(candidate);
   std::promise<Judged> mine;
-  if (const auto twin = find_twin(normal_key(candidate.source, candidate.plan_json), mine)) {
+  const std::string key = normal_key(candidate.source, candidate.plan_json);
+  if (const auto twin = find_twin(key, mine)) {
     Judged judged = twin->get();
     judged.twin = true;
     return judged;
   }
   Judged judged = through_queue(candidate);
   mine.set_value(judged);
+  if (judged.verdict.outcome == judge::Outcome::inconclusive) forget(key);
   return judged;
 }
 
@@ -201,25 +217,28 @@ void Pipeline::work() {
 /// Compiles, looks whether an equal binary was judged, judges. A twin's verdict and time hold for this one too.
 Judged Pipeline::judge_once(const kernel::Candidate& candidate) {
   std::promise<Judged> mine;
+  std::string key;
   auto plan = kernel::parse_plan(candidate.plan_json);
   const auto bound = kernel::bind_plan(*plan, signature_);
   kernel::resolve_dtypes(*plan, *bound);
   const auto compiled = target_.compile(candidate.source, *plan);
   if (compiled && options_.dedupe && !compiled->binary_path.empty())
     if (const auto binary = read_file(compiled->binary_path)) {
-      const std::string key = sha256(*binary) + sha256(normal_plan(candidate.plan_json));
+      key = sha256(*binary) + sha256(normal_plan(candidate.plan_json));
       if (const auto twin = find_twin(key, mine)) {
         Judged judged = twin->get();
         judged.twin = true;
         return judged;
       }
     }
+  warm_.wait();
   {
     const std::lock_guard lock(mutex_);
     ++judged_;
   }
   Judged judged{.verdict = judge::judge(problem_, candidate, target_, options_.judge)};
   mine.set_value(judged);
+  if (judged.verdict.outcome == judge::Outcome::inconclusive) forget(key);
   return judged;
 }
 

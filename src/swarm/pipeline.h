@@ -60,6 +60,8 @@ class Pipeline {
   struct Twin {
     std::shared_future<Judged> verdict;
   };
+  void warm_up();
+  void forget(const std::string& key);
   std::optional<judge::Verdict> cheap_gates(const kernel::Candidate& candidate) const;
   std::optional<std::shared_future<Judged>> find_twin(const std::string& key, std::promise<Judged>& mine);
   Judged judge_once(const kernel::Candidate& candidate);
@@ -84,6 +86,7 @@ class Pipeline {
   std::optional<Best> best_;
   int judged_ = 0, twins_found_ = 0;
   bool closing_ = false;
+  std::shared_future<void> warm_;
   std::vector<std::thread> workers_;
 };
 

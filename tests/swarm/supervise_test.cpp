@@ -1,0 +1,263 @@
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <fstream>
+#include <thread>
+
+#include "base/file.h"
+#include "fake_target.h"
+#include "graph/graph.h"
+#include "swarm/pipeline.h"
+#include "swarm/swarm.h"
+
+using namespace kw;
+using namespace kw::swarm;
+
+// The supervisor over fakes: authors that answer from a list, a target whose kernels are the interpreter.
+namespace {
+
+graph::Problem problem_of() {
+  graph::GraphBuilder g;
+  const auto x = g.input(DType::f32, {8, 16}, "x");
+  g.output(g.map2(graph::ScalarOp::add, x, 1.0));
+  graph::Problem problem;
+  problem.name = "toy";
+  problem.source = "toy.pt2";
+  problem.graph = g.take();
+  problem.loaded = std::make_shared<module::LoadedModule>();
+  problem.domains.push_back({-1, 1, 0, 0.5, true, false});
+  return problem;
+}
+
+constexpr const char* kPlan = R"({"format": "kernelwright-plan/1", "target": "cpu",
+ "symbols": {"M": {"input": 0, "dim": 0}, "N": {"input": 0, "dim": 1}}, "guards": ["M == 8", "N == 16"],
+ "buffers": {"x": {"role": "input", "index": 0}, "y": {"role": "output", "index": 0}},
+ "steps": [{"kernel": "k", "args": ["x", "y"], "groups": [1, 1, 1], "group": [1, 1, 1]}]})";
+
+/// Source that names its own speed: the fake session reads no code, so the speed is looked up by source.
+std::string reply_with(const std::string& words) {
+  return "```cpp\nKW_KERNEL void k(const float* x, float* y, KwGroup g) { " + words + " }\n```\n```json\n" + kPlan +
+         "\n```\n";
+}
+
+/// Kernels are right unless their source says "wrong"; "us N" is how many microseconds a call takes.
+class ScriptedTarget final : public target::Target {
+ public:
+  explicit ScriptedTarget(const graph::Graph& graph) : graph_(graph) {
+    wrong_.outputs = [](std::vector<Tensor>& outputs, const std::vector<Tensor>&, int) {
+      store_element(outputs[0], 3, 77);
+    };
+  }
+  const target::Facts& facts() const override { return facts_; }
+  Result<target::Compiled> compile(const std::string& source, const kernel::Plan&) override {
+    if (source.find("broken") != std::string::npos)
+      return Failure{"compile.error", "the kernel source does not compile:\ncandidate.cpp:1:1: error: broken", ""};
+    ++compiled_;
+    return target::Compiled{source, "", "", 0, false};
+  }
+  Result<std::unique_ptr<target::Session>> open(const target::Compiled& compiled, const kernel::BoundPlan&) override {
+    const bool wrong = compiled.key.find("wrong") != std::string::npos;
+    const size_t at = compiled.key.find("us(");
+    const double seconds = at == std::string::npos ? 1e-4 : std::atof(compiled.key.c_str() + at + 3) * 1e-6;
+    return std::unique_ptr<target::Session>(std::make_unique<Timed>(graph_, wrong ? wrong_ : right_, seconds));
+  }
+  std::atomic<int> compiled_{0};
+
+ private:
+  class Timed final : public target::Session {
+   public:
+    Timed(const graph::Graph& graph, const judge::fake::Faults& faults, double seconds)
+        : inner_(graph, faults), seconds_(seconds) {}
+    Status bind(const std::map<std::string, Tensor>& params) override { return inner_.bind(params); }
+    Result<target::RunReply> run(const std::vector<Tensor>& inputs, const target::RunOptions& options) override {
+      return inner_.run(inputs, options);
+    }
+    Result<target::TimeReply> time(const std::vector<Tensor>&, int, int calls, bool,
+                                   const target::RunOptions&) override {
+      return target::TimeReply{std::vector<double>(static_cast<size_t>(calls), seconds_), {}};
+    }
+
+   private:
+    judge::fake::FakeSession inner_;
+    double seconds_;
+  };
+  const graph::Graph& graph_;
+  judge::fake::Faults right_, wrong_;
+  target::Facts facts_;
+};
+
+/// Answers from a list, at a price.
+class Voice final : public author::Correspondent {
+ public:
+  Voice(std::string name, std::vector<std::string> replies, author::Picodollars price = 1000)
+      : name_(std::move(name)), replies_(std::move(replies)), price_(price) {}
+  std::string name() const override { return name_; }
+  author::Picodollars bound(const author::Prompt&) const override { return 3 * price_; }
+  std::string describe() const override { return ""; }
+  Result<std::string> ask(const author::Letter& letter, author::Payments& payments) override {
+    const auto reserved = payments.reserve(3 * price_, 3 * price_);
+    if (!reserved) return reserved.failure();
+    prompts.push_back(letter.prompt.history);
+    keys.push_back(letter.key);
+    const size_t index = asked++;
+    const std::string reply = index < replies_.size() ? replies_[index] : replies_.back();
+    if (reply.starts_with("fail:")) {
+      if (Status kept = payments.settle({}); !kept) return kept.failure();
+      return Failure{reply.substr(5), "it failed", ""};
+    }
+    if (Status kept = payments.settle({price_, {}, false, reply}); !kept) return kept.failure();
+    return reply;
+  }
+  std::atomic<size_t> asked{0};
+  std::vector<std::string> prompts, keys;
+
+ private:
+  std::string name_;
+  std::vector<std::string> replies_;
+  author::Picodollars price_;
+};
+
+struct Run {
+  TempDir folder;
+  graph::Problem problem = problem_of();
+  ScriptedTarget target{problem.graph};
+  std::unique_ptr<store::Store> store = std::move(store::Store::open(folder.path()).value_or_throw());
+  SuperviseOptions options;
+  Run() {
+    options.run = *store->start_run({.problem = "toy", .source = "toy.py", .target = "cpu", .options_json = "{}"});
+    options.attempts = 3;
+    options.workers = 2;
+    options.time_s = 60;
+    options.journal = (folder.path() / "run.log").string();
+  }
+  SwarmResult go(std::vector<author::Correspondent*> voices) {
+    options.voices = std::move(voices);
+    return std::move(supervise(problem, target, *store, options).value_or_throw());
+  }
+  std::string journal() const { return read_file(folder.path() / "run.log").value_or_throw(); }
+};
+
+const AuthorReport& report(const SwarmResult& result, const std::string& name) {
+  for (const AuthorReport& r : result.account.authors)
+    if (r.name == name) return r;
+  throw BugError("no such author");
+}
+
+}  // namespace
+
+TEST_CASE("the fastest verified kernel wins; every other author's failures are told") {
+  Run run;
+  Voice slow("slow", {reply_with("us(90);"), reply_with("us(80);"), reply_with("us(70);")});
+  Voice fast("fast", {reply_with("broken"), reply_with("us(20);"), reply_with("wrong us(1);")});
+  Voice liar("liar", {reply_with("wrong us(2);"), "no code at all", reply_with("wrong us(2);")});
+  const auto result = run.go({&slow, &fast, &liar});
+  REQUIRE(result.best);
+  CHECK(result.best->author == "fast");
+  CHECK(result.account.best_s == doctest::Approx(20e-6));
+  CHECK(report(result, "fast").won);
+  CHECK(report(result, "fast").failures.at("compile") == 1);
+  CHECK(report(result, "liar").failures.at("reply") == 1);
+  CHECK(report(result, "liar").verified == 0);
+  CHECK(report(result, "slow").best_s == doctest::Approx(70e-6));
+  CHECK(result.account.spent == 9 * 1000);
+  const std::string table = table_of(result.account);
+  CHECK(table.find("won") != std::string::npos);
+  CHECK(table.find("no verified kernel; failed: 2 numerics.own, 1 reply") != std::string::npos);
+  CHECK(run.journal().find("ask fast: attempt 2 of 3, gain per cost") != std::string::npos);
+  CHECK(liar.prompts[1].find("rejected at the gate `numerics.own`") != std::string::npos);
+  CHECK(liar.prompts[2].find("the reply holds no fenced block") != std::string::npos);
+  CHECK(fast.prompts[1].find("error: broken") != std::string::npos);
+}
+
+TEST_CASE("equal candidates are judged once") {
+  Run run;
+  Voice a("a", {reply_with("us(50);")}), b("b", {reply_with("/* mine */  us(50);")});
+  run.options.attempts = 1;
+  const auto result = run.go({&a, &b});
+  CHECK(result.account.judged == 1);
+  CHECK(report(result, "a").twins + report(result, "b").twins == 1);
+  CHECK(report(result, "a").verified == 1);
+  CHECK(report(result, "b").verified == 1);
+}
+
+TEST_CASE("the budget ends the run, and is not exceeded by a single reply") {
+  for (const author::Picodollars budget : {0, 2999, 3000, 5000, 7500, 20000}) {
+    CAPTURE(budget);
+    Run run;
+    run.options.attempts = 4;
+    run.options.budget = budget;
+    Voice a("a", {reply_with("us(50);"), reply_with("us(40);"), reply_with("us(30);"), reply_with("us(25);")});
+    Voice b("b", {reply_with("us(51);"), reply_with("us(41);"), reply_with("us(31);"), reply_with("us(26);")});
+    const auto result = run.go({&a, &b});
+    CHECK(result.account.spent <= budget);
+    CHECK(result.account.spent == static_cast<int64_t>(a.asked + b.asked) * 1000);
+    if (budget < 3000) CHECK(a.asked + b.asked == 0);
+    if (budget < 10000) CHECK(result.account.out_of_money);
+    if (budget == 20000) CHECK(a.asked + b.asked == 8);
+  }
+}
+
+TEST_CASE("an author that converged is left alone, one that fails is given up, one whose key is refused at once") {
+  Run run;
+  run.options.attempts = 9;
+  Voice flat("flat",
+             {reply_with("us(50);"), reply_with("us(50) + 1;"), reply_with("us(50) + 2;"), reply_with("us(50) + 3;")});
+  Voice down("down", {"fail:http.connect"});
+  Voice locked("locked", {"fail:llm.auth"});
+  Voice refusing("refusing", {"fail:llm.refusal"});
+  const auto result = run.go({&flat, &down, &locked, &refusing});
+  CHECK(report(result, "flat").attempts == 4);
+  CHECK(report(result, "flat").ended.find("converged") == 0);
+  CHECK(down.asked == 3);
+  CHECK(locked.asked == 1);
+  CHECK(refusing.asked == 9);  // a refusal is an answer
+  CHECK(report(result, "down").attempts == 0);
+}
+
+TEST_CASE("a kernel at the roofline ends the run") {
+  Run run;
+  run.options.attempts = 50;
+  run.options.roofline_s = 50e-6;
+  Voice a("a", {reply_with("us(90);"), reply_with("us(51);")});
+  const auto result = run.go({&a});
+  CHECK(a.asked == 2);
+  CHECK(report(result, "a").ended == "the best kernel is at the roofline");
+}
+
+TEST_CASE("a run goes on where it was: what was paid is not asked again, what was under way counts as spent") {
+  Run run;
+  Voice first("a", {reply_with("us(50);"), reply_with("us(40);")});
+  run.options.attempts = 2;
+  run.go({&first});
+  CHECK(first.asked == 2);
+  // As a kill leaves it: one reply paid but not judged, one question under way.
+  const auto paid = *run.store->open_ask({.run = run.options.run, .author = "a", .number = 3, .key = "k3"});
+  REQUIRE(run.store->reserve_ask(paid.id, 3000).ok());
+  REQUIRE(run.store->settle_ask(paid.id, 1000, "{}", reply_with("us(30);")).ok());
+  const auto lost = *run.store->open_ask({.run = run.options.run, .author = "a", .number = 4, .key = "k4"});
+  REQUIRE(run.store->reserve_ask(lost.id, 3000).ok());
+  Voice second("a", {reply_with("us(20);")});
+  run.options.attempts = 4;
+  const auto result = run.go({&second});
+  CHECK(second.asked == 1);
+  CHECK(second.keys[0] == "k4");  // the same question under the same name
+  CHECK(result.account.spent == 3 * 1000 + 3000 + 1000);
+  CHECK(result.best->source.find("us(20)") != std::string::npos);
+  CHECK(report(result, "a").attempts == 4);
+  CHECK(second.prompts[0].find("us(30)") != std::string::npos);
+}
+
+TEST_CASE("the same replies give the same result, run after run") {
+  std::string before;
+  for (int i = 0; i < 3; ++i) {
+    Run run;
+    Voice a("a", {reply_with("us(50);"), reply_with("wrong"), reply_with("us(30);")});
+    Voice b("b", {"nothing", reply_with("us(30.2);"), reply_with("broken")});
+    const auto result = run.go({&a, &b});
+    const std::string now = result.best->author + result.best->source + std::to_string(result.account.spent) +
+                            std::to_string(report(result, "a").verified) + std::to_string(report(result, "b").verified);
+    CHECK((before.empty() || before == now));
+    before = now;
+    CHECK(result.best->author == "b");  // as fast as the other's, and an attempt earlier
+  }
+}
