@@ -33,19 +33,15 @@ Result<double> time_once(target::Session& session, const std::vector<Tensor>& in
   return reply->seconds.empty() ? Result<double>(no_times()) : median(reply->seconds);
 }
 
-/// Ratios candidate / incumbent of turns in the order A B B A.
+/// Turns in the order A B B A; keeps the least median of each.
 Status turns(target::Session& a, target::Session& b, const std::vector<Tensor>& inputs, const RoundRow& row,
-             double& a_s, double& b_s, std::vector<double>& ratios) {
-  for (int turn = 0; turn < row.turns; ++turn) {
-    const auto a1 = time_once(a, inputs, a_s, row.seconds), b1 = time_once(b, inputs, b_s, row.seconds);
-    if (!a1) return a1.failure();
-    if (!b1) return b1.failure();
-    const auto b2 = time_once(b, inputs, *b1, row.seconds), a2 = time_once(a, inputs, *a1, row.seconds);
-    if (!b2) return b2.failure();
-    if (!a2) return a2.failure();
-    a_s = std::min(*a1, *a2), b_s = std::min(*b1, *b2);
-    ratios.push_back((*a1 + *a2) / (*b1 + *b2));
-  }
+             double& a_s, double& b_s) {
+  for (int turn = 0; turn < row.turns; ++turn)
+    for (auto [session, least] : {std::pair(&a, &a_s), {&b, &b_s}, {&b, &b_s}, {&a, &a_s}}) {
+      const auto now = time_once(*session, inputs, *least, row.seconds);
+      if (!now) return now.failure();
+      *least = std::min(*least, *now);
+    }
   return ok_status();
 }
 
@@ -72,8 +68,7 @@ Result<std::unique_ptr<target::Session>> Meter::open(const kernel::Candidate& ca
   return session;
 }
 
-Result<double> Meter::measure(const kernel::Candidate& candidate, const kernel::Candidate* incumbent,
-                              double incumbent_s) {
+Result<Meter::Measured> Meter::measure(const kernel::Candidate& candidate, const kernel::Candidate* incumbent) {
   auto session = open(candidate);
   if (!session) return session.failure();
   std::unique_ptr<target::Session> other;
@@ -83,16 +78,19 @@ Result<double> Meter::measure(const kernel::Candidate& candidate, const kernel::
     other = std::move(*opened);
   }
   const Device::Turn turn(device_);
+  target::Session& rival = other ? *other : **session;
   const auto first = time_once(**session, inputs_, 1e-3, kRounds[0].seconds);
-  if (!first || !other) return first;
-  double candidate_s = *first, other_s = incumbent_s;
-  std::vector<double> ratios;
+  if (!first) return first.failure();
+  const auto rival_first = time_once(rival, inputs_, *first, kRounds[0].seconds);
+  if (!rival_first) return rival_first.failure();
+  Measured measured{*first, *rival_first};
   for (const RoundRow& row : kRounds) {
-    if (Status done = turns(**session, *other, inputs_, row, candidate_s, other_s, ratios); !done)
+    if (Status done = turns(**session, rival, inputs_, row, measured.seconds, measured.incumbent_s); !done)
       return done.failure();
-    if (row.drop > 0 && median(ratios) > row.drop) break;
+    if (row.drop > 0 && measured.seconds > row.drop * measured.incumbent_s) break;
   }
-  return incumbent_s * median(ratios);
+  if (!other) return Measured{std::min(measured.seconds, measured.incumbent_s), 0};
+  return measured;
 }
 
 }  // namespace kw::swarm

@@ -12,10 +12,11 @@ class Meter {
  public:
   Meter(const graph::Problem& problem, target::Target& target, Device& device);
   virtual ~Meter() = default;
-  /// Seconds of one call. With an incumbent of known time: its time, times the ratio measured side by side, so that
-  /// all times of a run stand on one scale however busy the machine was.
-  virtual Result<double> measure(const kernel::Candidate& candidate, const kernel::Candidate* incumbent,
-                                 double incumbent_s);
+  struct Measured {
+    double seconds = 0;      // of one call: the least of the medians of its turns, which load disturbs least
+    double incumbent_s = 0;  // the same of the incumbent, measured in between; 0: there is none
+  };
+  virtual Result<Measured> measure(const kernel::Candidate& candidate, const kernel::Candidate* incumbent);
 
  private:
   Result<std::unique_ptr<target::Session>> open(const kernel::Candidate& candidate);

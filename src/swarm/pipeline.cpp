@@ -145,15 +145,15 @@ Judged Pipeline::through_queue(const kernel::Candidate& candidate) {
 void Pipeline::measure(const kernel::Candidate& candidate, Judged& judged) {
   const double begun = now_s();
   const std::optional<Best> incumbent = best();
-  const auto seconds =
-      meter_.measure(candidate, incumbent ? &incumbent->candidate : nullptr, incumbent ? incumbent->seconds : 0);
+  const auto measured = meter_.measure(candidate, incumbent ? &incumbent->candidate : nullptr);
   judged.measured_s = now_s() - begun;
-  if (!seconds) {
-    judged.verdict = refusal(judge::Outcome::inconclusive, "time", seconds.failure().message);
+  if (!measured) {
+    judged.verdict = refusal(judge::Outcome::inconclusive, "time", measured.failure().message);
     return;
   }
-  judged.seconds = *seconds;
-  restore(candidate, *seconds);
+  judged.seconds = measured->seconds;
+  if (incumbent) restore(incumbent->candidate, measured->incumbent_s);
+  restore(candidate, measured->seconds);
 }
 
 void Pipeline::restore(const kernel::Candidate& candidate, double seconds) {

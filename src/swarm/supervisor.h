@@ -46,6 +46,7 @@ class Supervisor {
   void progress();
   bool cancelled() const;
   double left_s() const;
+  void play_off();
   SwarmResult finish();
   Account account() const;
 
