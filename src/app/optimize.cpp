@@ -177,7 +177,7 @@ class OptimizeRun {
     o.journal = store_ ? (std::filesystem::path(".kernelwright") / (run_ + ".log")).string() : "";
     // Called from authors' threads: it must not throw as `say` does.
     o.progress = [this](const std::string& s) { out_.progress(s, true); };
-    const auto plain = kernel::schedule::default_candidate(problem().graph, author::kernel_facts(target_->facts()));
+    const auto plain = kernel::schedule::default_candidate(problem().graph, target_->facts());
     if (plain.ok()) o.starter = plain->source, o.starter_plan = plain->plan_json;
     return o;
   }

@@ -23,8 +23,8 @@ double now_s() { return system_clock().now_s(); }
 class SharedOracle final : public judge::FrameworkOracle {
  public:
   explicit SharedOracle(judge::FrameworkOracle& oracle) : oracle_(oracle) {}
-  Result<std::vector<Tensor>> run(const std::vector<Tensor>& inputs,
-                                  const std::map<std::string, Tensor>& params) override {
+  Result<judge::FrameworkReply> run(const std::vector<Tensor>& inputs,
+                                    const std::map<std::string, Tensor>& params) override {
     const std::lock_guard lock(mutex_);
     return oracle_.run(inputs, params);
   }

