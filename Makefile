@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BUILD := build
 PYTHON := .venv/bin/python
 JOBS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
-DEMO ?= examples/modules/rmsnorm_swiglu.py
+DEMO ?= examples/modules/groupnorm_silu.py
 
 .PHONY: help setup setup-dev build demo test bench lint format fuzz clean
 
