@@ -13,7 +13,7 @@ struct ProcessOptions {
   double timeout_s = 60;  // wall clock; then the whole process group is killed
   std::string stdin_text;
   std::vector<std::pair<std::string, std::string>> env;  // added to (or replacing in) the parent's
-  bool clean_environment = false;  // of the parent's only PATH, HOME, USER, LANG, TMPDIR and TERM
+  bool clean_environment = false;                        // of the parent's only PATH, HOME, USER, LANG, TMPDIR and TERM
   std::string working_directory;
   size_t output_limit_bytes = 8u << 20;                       // more is cut and `output_cut` set
   std::function<void(std::string_view line)> on_stderr_line;  // may be empty
