@@ -133,11 +133,11 @@ constexpr T determinant(const matrix<T, 4, 4>& a) {
   namespace metal {                          \
   using ::T##C##x##R;                        \
   }
-#define KW_MATRICES(T)                                                                                              \
-  KW_MATRIX(T, 2, 2)                                                                                                \
-  KW_MATRIX(T, 2, 3)                                                                                                \
-  KW_MATRIX(T, 2, 4) KW_MATRIX(T, 3, 2) KW_MATRIX(T, 3, 3) KW_MATRIX(T, 3, 4) KW_MATRIX(T, 4, 2) KW_MATRIX(T, 4, 3) \
-      KW_MATRIX(T, 4, 4)
+#define KW_MATRICES(T) \
+  KW_MATRIX(T, 2, 2)   \
+  KW_MATRIX(T, 2, 3)   \
+  KW_MATRIX(T, 2, 4)   \
+  KW_MATRIX(T, 3, 2) KW_MATRIX(T, 3, 3) KW_MATRIX(T, 3, 4) KW_MATRIX(T, 4, 2) KW_MATRIX(T, 4, 3) KW_MATRIX(T, 4, 4)
 KW_MATRICES(float)
 KW_MATRICES(half)
 KW_MATRICES(bfloat)
