@@ -93,7 +93,7 @@ std::string inspection_text(const graph::Problem& problem, const json& report) {
 
 int run_inspect(const CommonOptions& common, const InspectOptions& options) {
   if (!options.suite.empty()) return run_inspect_suite(common, options);
-  const Imported imported = import_source(options.source, options.mode, common);
+  const Imported imported = import_for_reading(options.source, options.mode, common);
   const auto target = open_target("cpu", 0);
   const json report = inspection(imported.problem, target->facts());
   Output out(common);

@@ -13,6 +13,14 @@ Imported import_source(const std::string& source, const std::string& mode, const
   return imported;
 }
 
+Imported import_for_reading(const std::string& source, const std::string& mode, const CommonOptions& common) {
+  if (source.ends_with(".pt2")) {
+    auto problem = graph::load_bare_problem(source, mode == "train" ? graph::Mode::train : graph::Mode::eval);
+    if (problem) return {nullptr, std::move(*problem)};
+  }
+  return import_source(source, mode, common);
+}
+
 std::unique_ptr<store::Store> open_store() { return std::move(store::Store::open(".kernelwright").value_or_throw()); }
 
 std::unique_ptr<target::Target> open_target(const std::string& name, int threads) {

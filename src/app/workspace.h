@@ -11,7 +11,7 @@
 
 namespace kw::app {
 
-/// A module that was exported and understood, with the folder that holds its export.
+/// A module that was understood, with the folder that holds its export where there was one.
 struct Imported {
   std::unique_ptr<TempDir> folder;
   graph::Problem problem;
@@ -19,6 +19,9 @@ struct Imported {
 
 /// Exports and imports. throws UserError
 Imported import_source(const std::string& source, const std::string& mode, const CommonOptions& common);
+/// For looking only: an archive that our own reader understands is imported where it lies, without Python; the rest as
+/// above. throws UserError
+Imported import_for_reading(const std::string& source, const std::string& mode, const CommonOptions& common);
 /// The store of this folder (`.kernelwright/`). throws UserError
 std::unique_ptr<store::Store> open_store();
 /// The named target with its width set. throws UserError

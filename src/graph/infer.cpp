@@ -232,7 +232,7 @@ Inferred gathered(const Context& c, const Shape& data, const std::vector<int>& a
 Inferred rule(const Context& c, const GatherAttr& a) { return gathered(c, c.in(0).shape, a.axes, 1); }
 
 Inferred rule(const Context& c, const ScatterAttr& a) {
-  const Inferred updates = gathered(c, c.in(0).shape, a.axes, 2);
+  Inferred updates = gathered(c, c.in(0).shape, a.axes, 2);
   if (!updates.fault.empty()) return updates;
   if (updates.shape != c.in(1).shape || c.in(1).dtype != c.in(0).dtype) return fault("scatter updates do not match");
   return like_input(c);

@@ -36,7 +36,7 @@ class Scope {
   Scope(std::string prefix, FaultKeeper& faults) : prefix_(std::move(prefix)), faults_(&faults) {}
   /// Gives a new name its program-wide form.
   std::string define(const std::string& name) {
-    const std::string global = prefix_ + name;
+    std::string global = prefix_ + name;
     bind(name, global);
     return global;
   }

@@ -64,7 +64,7 @@ Result<Picodollars> AskPayments::reserve(Picodollars least, Picodollars most) {
 Status AskPayments::settle(const author::Settlement& s) {
   usage_ += s.usage;
   spent_ += s.amount;
-  const Status kept = store_.settle_ask(ask_, s.amount, usage_json(usage_), s.reply);
+  Status kept = store_.settle_ask(ask_, s.amount, usage_json(usage_), s.reply);
   purse_.settle(reserved_, s.amount);
   reserved_ = 0;
   return kept;

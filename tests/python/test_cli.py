@@ -215,6 +215,25 @@ def test_the_good_archive_is_understood(files: Path) -> None:
     assert json.loads(reply.stdout.splitlines()[-1])["outputs"][0]["shape"] == [4, 8]
 
 
+# A child's peak includes what its parent held when it was started: so a small process starts the program.
+MEASURE = """import json, resource, subprocess, sys
+code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([code, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024]))"""
+
+
+def test_a_large_weight_is_mapped_not_read(tmp_path: Path) -> None:
+    """Importing 100 MB takes under a second and under three times the file, the process's start included."""
+    layers = torch.nn.Sequential(torch.nn.Linear(16, 2048), torch.nn.Linear(2048, 12800))
+    large = save_pt2(tmp_path / "large.pt2", layers)
+    assert large.stat().st_size > 100e6
+    command = [sys.executable, "-S", "-c", MEASURE, str(BINARY), "inspect", str(large)]
+    code, seconds, peak_bytes = json.loads(subprocess.check_output(command, cwd=tmp_path))
+    assert code == 0
+    assert seconds < 1
+    assert peak_bytes < 3 * large.stat().st_size
+
+
 def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     (tmp_path / "secret.py").write_text(module_text())
     os.chmod(tmp_path / "secret.py", 0)

@@ -32,7 +32,7 @@ std::vector<std::string> strings(const toml::table& table, std::string_view key)
 }
 
 std::string one_of(const toml::table& table, std::string_view key, std::initializer_list<std::string_view> known) {
-  const std::string value = table[key].value_or(std::string(*known.begin()));
+  std::string value = table[key].value_or(std::string(*known.begin()));
   if (std::find(known.begin(), known.end(), value) != known.end()) return value;
   throw Fault{fmt::format("`{}` is `{}`; known are {}", key, value, fmt::join(known, ", "))};
 }

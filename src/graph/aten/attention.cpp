@@ -68,7 +68,7 @@ Values with_log_sum(Call& c, const char* mask_name) {
 Values native_multi_head(Call& c) {
   const NodeId q = c.x("query"), k = c.x("key"), v = c.x("value");
   if (c.has("mask")) c.refuse_argument("has a mask in its fused form");
-  const int64_t width = c.integer("embed_dim"), heads = c.integer("num_head");
+  const int64_t width = c.integer("embed_dim"), heads = c.factor("num_head");
   const int64_t depth = width / heads;
   const NodeId weight = c.x("qkv_weight"), bias = c.x("qkv_bias");
   const auto project = [&](NodeId x, int64_t i) {

@@ -108,12 +108,31 @@ double Call::number(std::string_view name) const {
   return *found;
 }
 
-int64_t Call::integer(std::string_view name) const {
+int64_t Call::any_integer(std::string_view name) const {
   const Argument* a = find(name);
   if (!a) refuse_argument(fmt::format("lacks its argument `{}`", name));
   if (const auto* v = std::get_if<int64_t>(a)) return *v;
   if (const auto* v = std::get_if<bool>(a)) return *v ? 1 : 0;
   refuse_argument(fmt::format("wants an int as `{}`, not {}", name, describe(*a)));
+}
+
+int64_t Call::sized(std::string_view name, int64_t value) const {
+  if (value < -max_argument || value > max_argument) {
+    refuse_argument(fmt::format("has {} as `{}`, which no size reaches", value, name));
+  }
+  return value;
+}
+
+int64_t Call::integer(std::string_view name) const { return sized(name, any_integer(name)); }
+
+int64_t Call::factor(std::string_view name) const {
+  const int64_t value = integer(name);
+  if (value < 1) refuse_argument(fmt::format("has {} as `{}`, which must be at least 1", value, name));
+  return value;
+}
+
+int64_t Call::bound(std::string_view name, int64_t otherwise) const {
+  return has(name) ? std::clamp(any_integer(name), -max_argument, max_argument) : otherwise;
 }
 
 int64_t Call::integer(std::string_view name, int64_t otherwise) const { return has(name) ? integer(name) : otherwise; }
@@ -123,8 +142,11 @@ bool Call::flag(std::string_view name, bool otherwise) const { return has(name) 
 Shape Call::ints(std::string_view name, const Shape& otherwise) const {
   const Argument* a = find(name);
   if (!a) return otherwise;
-  if (const auto* v = std::get_if<std::vector<int64_t>>(a)) return *v;
-  if (const auto* v = std::get_if<int64_t>(a)) return {*v};
+  if (const auto* v = std::get_if<std::vector<int64_t>>(a)) {
+    for (int64_t each : *v) sized(name, each);
+    return *v;
+  }
+  if (const auto* v = std::get_if<int64_t>(a)) return {sized(name, *v)};
   // An empty list carries no element type.
   if (const auto* v = std::get_if<std::vector<double>>(a); v && v->empty()) return {};
   if (const auto* v = std::get_if<module::OptionalTensors>(a); v && v->empty()) return {};

@@ -29,8 +29,13 @@ class Call : public Algebra {
   std::optional<NodeId> maybe_tensor(std::string_view name) const;
   Nodes tensors(std::string_view name) const;
   std::vector<std::optional<NodeId>> maybe_tensors(std::string_view name) const;
+  /// Sizes, axes, factors: beyond max_argument they are refused, so that arithmetic on a few cannot overflow.
   int64_t integer(std::string_view name) const;
   int64_t integer(std::string_view name, int64_t otherwise) const;
+  /// What is divided by: at least one.
+  int64_t factor(std::string_view name) const;
+  /// An end of a range, brought within max_argument: PyTorch writes the largest int for "to the end".
+  int64_t bound(std::string_view name, int64_t otherwise) const;
   double number(std::string_view name) const;
   double number(std::string_view name, double otherwise) const;
   std::optional<double> maybe_number(std::string_view name) const;
@@ -74,7 +79,11 @@ class Call : public Algebra {
   [[noreturn]] void refuse_random(const std::string& why) const;
 
  private:
+  static constexpr int64_t max_argument = int64_t{1} << 31;
+
   const module::Argument* find(std::string_view name) const;
+  int64_t any_integer(std::string_view name) const;
+  int64_t sized(std::string_view name, int64_t value) const;
   NodeId value(const std::string& name) const;
   const module::Program& program_;
   const module::ProgramNode& node_;

@@ -8,8 +8,6 @@ namespace {
 
 enum class Cell { lstm, gru, rnn_tanh, rnn_relu };
 
-int gate_count(Cell cell) { return cell == Cell::lstm ? 4 : cell == Cell::gru ? 3 : 1; }
-
 /// Weights of one layer in one direction; biases and the projection may be absent.
 struct Weights {
   NodeId input, hidden;

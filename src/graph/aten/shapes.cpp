@@ -139,7 +139,7 @@ Values meshgrid(Call& c) {
 /// [N, C*r*r, H, W] -> [N, C, H*r, W*r], or back.
 Values pixel_shuffle(Call& c) {
   const NodeId x = c.tensor("self");
-  const int64_t r = c.integer("upscale_factor");
+  const int64_t r = c.factor("upscale_factor");
   const Shape s = c.shape(x);
   const int n = c.rank(x) - 3;
   Shape split(s.begin(), s.begin() + n);
@@ -152,7 +152,7 @@ Values pixel_shuffle(Call& c) {
 
 Values pixel_unshuffle(Call& c) {
   const NodeId x = c.tensor("self");
-  const int64_t r = c.integer("downscale_factor");
+  const int64_t r = c.factor("downscale_factor");
   const Shape s = c.shape(x);
   const int n = c.rank(x) - 3;
   Shape split(s.begin(), s.begin() + n);
@@ -166,7 +166,7 @@ Values pixel_unshuffle(Call& c) {
 Values channel_shuffle(Call& c) {
   const NodeId x = c.tensor("self");
   Shape split = c.shape(x);
-  const int64_t groups = c.integer("groups");
+  const int64_t groups = c.factor("groups");
   split[1] /= groups;
   split.insert(split.begin() + 1, groups);
   return c.reshape(c.transpose(c.reshape(x, split), 1, 2), c.shape(x));
@@ -193,14 +193,13 @@ Values rot90(Call& c) {
 }
 
 Values block_diag(Call& c) {
-  NodeId all = c.full(0, c.out().dtype, c.out().shape);
-  int64_t row = 0, column = 0;
+  int64_t column = 0;
   Nodes rows;
   for (NodeId x : converted(c, c.tensors("tensors"))) {
     while (c.rank(x) < 2) x = c.unsqueeze(x, 0);
-    const int64_t right = c.size(all, 1) - column - c.size(x, 1);
+    const int64_t right = c.out().shape.at(1) - column - c.size(x, 1);
     rows.push_back(c.g.pad(x, {0, column}, {0, right}, 0));
-    row += c.size(x, 0), column += c.size(x, 1);
+    column += c.size(x, 1);
   }
   return c.cat(rows, 0);
 }

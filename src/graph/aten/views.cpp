@@ -60,10 +60,10 @@ struct Range {
 
 Range slice_range(Call& c, int64_t size) {
   const auto wrap = [&](int64_t i) { return std::clamp<int64_t>(i < 0 ? i + size : i, 0, size); };
-  const int64_t start = wrap(c.integer("start", 0));
+  const int64_t start = wrap(c.bound("start", 0));
   const int64_t step = c.integer("step", 1);
   if (step < 1) c.refuse_argument("has a step below one");
-  return {start, std::max(start, wrap(c.integer("end", size))), step};
+  return {start, std::max(start, wrap(c.bound("end", size))), step};
 }
 
 Values slice(Call& c) {

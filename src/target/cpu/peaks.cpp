@@ -61,8 +61,13 @@ typedef float Vector16 __attribute__((vector_size(16)));
 // NOLINTEND(bugprone-macro-parentheses)
 
 #if defined(__x86_64__)
-KW_PEAK_BODIES(avx512, __attribute__((target("avx512f,fma"), noinline, optimize("O3"))), Vector64, 8, 3)
-KW_PEAK_BODIES(avx2, __attribute__((target("avx2,fma"), noinline, optimize("O3"))), Vector32, 6, 2)
+#if defined(__clang__)
+#define KW_FULLY_OPTIMISED
+#else
+#define KW_FULLY_OPTIMISED , optimize("O3")
+#endif
+KW_PEAK_BODIES(avx512, __attribute__((target("avx512f,fma"), noinline KW_FULLY_OPTIMISED)), Vector64, 8, 3)
+KW_PEAK_BODIES(avx2, __attribute__((target("avx2,fma"), noinline KW_FULLY_OPTIMISED)), Vector32, 6, 2)
 #endif
 KW_PEAK_BODIES(generic, __attribute__((noinline)), Vector16, 6, 2)
 #undef KW_PEAK_BODIES
