@@ -38,4 +38,5 @@ run clang-format formatted
 run "ruff check" .venv/bin/ruff check $python
 run "ruff format" .venv/bin/ruff format --check $python
 run mypy .venv/bin/mypy python/kernelwright
+run clang-tidy tidy
 [ ${#failed[@]} = 0 ] || exit 1
