@@ -42,6 +42,9 @@ _SETTLE_LIMIT_S = 0.1
 _CORES: set[int] = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 _FLUSH_LIMIT_BYTES = 128 << 20
 _LATE_S = 3.0  # how far slow modules may exceed their time to end with an interval
+_A_A_SHARE = 0.25  # of the time that is left for measuring
+_CONTENDER = 1.3  # where time is short, only baselines within this factor of the fastest go on after the first blocks
+_FEW_BLOCKS = 2
 
 
 @dataclass
@@ -144,7 +147,10 @@ class Bench:
         self._set = 0
 
     def in_time(self, late_s: float = 0.0) -> bool:
-        return time.monotonic() < self.deadline_s + late_s
+        return self.left_s() + late_s > 0
+
+    def left_s(self) -> float:
+        return self.deadline_s - time.monotonic()
 
     def warm_up(self, call: Call) -> float:
         """At least three calls and 0.2 s; returns the seconds of one call."""
@@ -216,11 +222,12 @@ def measure_a_a(bench: Bench, blocks: int) -> list[list[float]]:
     twin: Call = candidate
     kept = Blocks()
     place_threads()
+    until = time.monotonic() + _A_A_SHARE * bench.left_s()
     for _ in range(2):  # one retry
         kept = Blocks()
         for _ in range(blocks):
             bench.block(twin, candidate, bench.cold_sample, kept)
-            if not bench.in_time():
+            if time.monotonic() > until:
                 break
         ratios = sorted(a / b for a, b in kept.undisturbed())
         if abs(ratios[len(ratios) // 2] - 1) <= 0.03:
@@ -234,21 +241,30 @@ def measure(bench: Bench, calls: dict[str, Call], blocks: int) -> dict[str, tupl
     found = {name: (Blocks(), Blocks()) for name in calls}
     seconds = {name: bench.warm_up(call) for name, call in calls.items()}
     own_s = bench.warm_up(candidate)
+    began = time.monotonic()
     for turn in range(blocks):
         place_threads()
-        names = list(calls)
+        names = racing(bench, found, turn, time.monotonic() - began)
         bench.random.shuffle(names)
         for name in names:
-            if turn >= 2 and not bench.in_time(_LATE_S):
-                break
+            if turn > 0 and not bench.in_time(_LATE_S):
+                return found
             cold, warm = found[name]
             bench.block(calls[name], candidate, bench.cold_sample, cold)
-            if turn % 3 == 0:
+            if turn % 3 == 0 and bench.in_time():
                 count = calls_for(min(seconds[name], own_s))
                 bench.block(calls[name], candidate, lambda call, n=count: bench.warm_sample(call, n), warm)  # type: ignore[misc]
         if turn >= 4 and not bench.in_time():
             break
     return found
+
+
+def racing(bench: Bench, found: dict[str, tuple[Blocks, Blocks]], turn: int, spent_s: float) -> list[str]:
+    """Who is measured in this turn: all, unless so few more turns of all fit that the contenders need their time."""
+    if turn < _FEW_BLOCKS or bench.left_s() > 8 * spent_s / turn:
+        return list(found)
+    ratios = {name: sorted(a / b for a, b in cold.pairs)[len(cold.pairs) // 2] for name, (cold, _) in found.items()}
+    return [name for name, ratio in ratios.items() if ratio <= _CONTENDER * min(ratios.values())]
 
 
 def prepare(

@@ -128,7 +128,7 @@ class OptimizeRun {
 
   void import() {
     say("exporting " + options_.source);
-    imported_ = import_source(options_.source, options_.mode, common_);
+    imported_ = import_source(options_.source, options_.mode, common_, left_s());
     result_.problem = problem().name;
     result_.target = options_.target;
     if (options_.out.empty()) options_.out = problem().name + ".kw";

@@ -6,9 +6,11 @@
 
 namespace kw::app {
 
-Imported import_source(const std::string& source, const std::string& mode, const CommonOptions& common) {
+Imported import_source(const std::string& source, const std::string& mode, const CommonOptions& common,
+                       double limit_s) {
   Imported imported{std::make_unique<TempDir>("kernelwright-export"), {}};
-  module::run_export(source, imported.folder->path(), {.mode = mode, .seed = common.seed}).value_or_throw();
+  module::run_export(source, imported.folder->path(), {.mode = mode, .seed = common.seed, .timeout_s = limit_s})
+      .value_or_throw();
   imported.problem = std::move(graph::load_problem(imported.folder->path()).value_or_throw());
   return imported;
 }

@@ -17,8 +17,9 @@ struct Imported {
   graph::Problem problem;
 };
 
-/// Exports and imports. throws UserError
-Imported import_source(const std::string& source, const std::string& mode, const CommonOptions& common);
+/// Exports and imports, within `limit_s`. throws UserError
+Imported import_source(const std::string& source, const std::string& mode, const CommonOptions& common,
+                       double limit_s = 600);
 /// For looking only: an archive that our own reader understands is imported where it lies, without Python; the rest as
 /// above. throws UserError
 Imported import_for_reading(const std::string& source, const std::string& mode, const CommonOptions& common);

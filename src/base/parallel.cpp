@@ -45,7 +45,10 @@ void parallel_for(int64_t count, int64_t grain, const std::function<void(int64_t
   grain = std::max<int64_t>(1, grain);
   const int64_t chunks = (count + grain - 1) / grain;
   const int64_t threads = std::min<int64_t>(usable_cores(), chunks);
-  if (threads <= 1) return body(0, count);
+  if (threads <= 1) {
+    for (int64_t begin = 0; begin < count; begin += grain) body(begin, std::min(count, begin + grain));
+    return;
+  }
   std::atomic<int64_t> next{0};
   std::exception_ptr error;
   std::mutex error_mutex;

@@ -1,5 +1,7 @@
 #pragma once
+#include <chrono>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +23,7 @@ struct InterpretOptions {
   /// Compute precision whose roundoff the bounds assume for float32 modules.
   double roundoff = 0x1p-24;
   size_t memory_limit_bytes = size_t{8} << 30;
+  std::optional<std::chrono::steady_clock::time_point> deadline;  // work that is not begun by then is not done
 };
 
 struct Evaluation {
@@ -30,7 +33,7 @@ struct Evaluation {
 };
 
 /// Evaluates the graph in float64 from exact input bits. inputs: as Graph::inputs; params: by name.
-/// fails: interpret.memory, interpret.index (gather index out of range)
+/// fails: interpret.memory, interpret.time (the deadline passed), interpret.index (gather index out of range)
 Result<Evaluation> interpret(const Graph& graph, const std::vector<Tensor>& inputs,
                              const std::map<std::string, Tensor>& params, const InterpretOptions& options = {});
 

@@ -48,6 +48,7 @@ struct Trial {
   Verdict verdict;
 
   double elapsed_s() const;
+  std::chrono::steady_clock::time_point deadline() const;
   /// Time for something that takes about `seconds` more?
   bool has_time(double seconds) const;
   /// From the cache of a quick judgement, or made.

@@ -51,7 +51,7 @@ Finding gate_rebind(Trial& trial) {
   if (trial.problem.graph.params.empty()) return passed("there are no parameters");
   const CaseKey key{"own", ParamDraw::redrawn, trial.seeds.next(), 0};
   if (!trial.has_time(trial.own->seconds)) return inconclusive("no time left to change the parameters");
-  const Result<std::shared_ptr<const Case>> changed = make_case(trial.problem, key, trial.options);
+  const Result<std::shared_ptr<const Case>> changed = make_case(trial.problem, key, trial.options, trial.deadline());
   if (!changed) return inconclusive(changed.failure().message);
   for (const Case* given : {trial.own.get(), changed->get(), trial.own.get()}) {
     const Ran ran = execute(trial.problem, *trial.session, *given, {});
@@ -67,7 +67,7 @@ Finding gate_replay(Trial& trial) {
   Result<std::unique_ptr<target::Session>> session = trial.target.open(trial.compiled, trial.bound);
   if (!session) return finding_of(session.failure(), "while loading afresh");
   const CaseKey key{"own", ParamDraw::own, trial.seeds.next(), -1};
-  const Result<std::shared_ptr<const Case>> given = make_case(trial.problem, key, trial.options);
+  const Result<std::shared_ptr<const Case>> given = make_case(trial.problem, key, trial.options, trial.deadline());
   if (!given) return inconclusive(given.failure().message);
   const Ran ran = execute(trial.problem, **session, **given, {});
   if (ran.fault) return *ran.fault;

@@ -59,12 +59,16 @@ Trial::Trial(const graph::Problem& p, const kernel::Candidate& c, target::Target
       signature(kernel::signature_of(p.graph)) {}
 
 double Trial::elapsed_s() const { return seconds_since(start); }
+std::chrono::steady_clock::time_point Trial::deadline() const {
+  return start + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+                     std::chrono::duration<double>(options.time_limit_s));
+}
 bool Trial::has_time(double seconds) const { return elapsed_s() + seconds <= options.time_limit_s; }
 
 Result<std::shared_ptr<const Case>> Trial::get_case(const CaseKey& key) {
-  if (!options.quick || !options.cache) return make_case(problem, key, options);
+  if (!options.quick || !options.cache) return make_case(problem, key, options, deadline());
   if (auto found = options.cache->find(key)) return found;
-  Result<std::shared_ptr<const Case>> made = make_case(problem, key, options);
+  Result<std::shared_ptr<const Case>> made = make_case(problem, key, options, deadline());
   if (made) options.cache->keep(*made);
   return made;
 }

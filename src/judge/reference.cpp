@@ -75,7 +75,8 @@ size_t Case::bytes() const {
 }
 
 Result<std::shared_ptr<const Case>> make_case(const graph::Problem& problem, const CaseKey& key,
-                                              const JudgeOptions& options) {
+                                              const JudgeOptions& options,
+                                              std::chrono::steady_clock::time_point deadline) {
   const auto start = std::chrono::steady_clock::now();
   auto made = std::make_shared<Case>();
   made->key = key;
@@ -88,6 +89,7 @@ Result<std::shared_ptr<const Case>> make_case(const graph::Problem& problem, con
   made->params = draw_params(problem, draw, key.seed + 1, magnitude.value_or(8));
   graph::InterpretOptions interpret_options;
   interpret_options.roundoff = roundoff_of(options.accuracy);
+  interpret_options.deadline = deadline;
   Result<graph::Evaluation> expected = graph::interpret(problem.graph, made->inputs, made->params, interpret_options);
   if (!expected) return expected.failure();
   made->expected = std::move(*expected);

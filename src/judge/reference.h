@@ -1,4 +1,5 @@
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -38,9 +39,10 @@ struct Case {
   size_t bytes() const;
 };
 
-/// Draws and evaluates. fails: interpret.memory, interpret.index
+/// Draws and evaluates. fails: interpret.memory, interpret.time, interpret.index
 Result<std::shared_ptr<const Case>> make_case(const graph::Problem& problem, const CaseKey& key,
-                                              const JudgeOptions& options);
+                                              const JudgeOptions& options,
+                                              std::chrono::steady_clock::time_point deadline);
 
 /// References that many candidates of one Problem share, so that a search pays for each once.
 class ReferenceCache {

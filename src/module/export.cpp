@@ -44,7 +44,7 @@ std::string string_field(const Json& json, const char* key) {
 Status read_reply(const ProcessReply& reply, const fs::path& python, double timeout_s) {
   if (reply.timed_out)
     return Failure{"export.timeout", fmt::format("exporting the module took longer than {:.0f} s", timeout_s),
-                   "export it yourself with torch.export.save and give the .pt2"};
+                   "give it more --time, or export it yourself with torch.export.save and give the .pt2"};
   const auto json = parse_json(last_line(reply.out));
   const std::string type = json && json->is_object() ? string_field(*json, "type") : "";
   if (type == "export" && reply.exit_code == 0) return ok_status();

@@ -1,6 +1,7 @@
 #include "graph/interpret.h"
 
 #include <doctest/doctest.h>
+#include <chrono>
 
 #include <cmath>
 #include <limits>
@@ -219,6 +220,20 @@ TEST_CASE("what near-tied indices pick is as uncertain as the candidates differ"
   }
   CHECK(picked.value[1] == 8);
   for (const int place : {0, 3, 4, 5}) CHECK(picked.bound[static_cast<size_t>(place)] == 0);
+}
+
+TEST_CASE("a deadline ends a long product in its midst") {
+  constexpr int64_t n = 3000;  // a second of work and more on two cores
+  GraphBuilder g;
+  const NodeId x = g.input(DType::f32, {n, n}, "x");
+  g.output(g.contract(x, {0, 1}, x, {1, 2}, {0, 2}));
+  const Graph graph = g.take();
+  const auto start = std::chrono::steady_clock::now();
+  InterpretOptions options;
+  options.deadline = start + std::chrono::milliseconds(50);
+  CHECK(interpret(graph, {random_tensor({n, n}, 1)}, {}, options).failure().id == "interpret.time");
+  options.deadline = start + std::chrono::hours(1);
+  CHECK(interpret(graph, {random_tensor({n, n}, 1)}, {}, options).ok());
 }
 
 TEST_CASE("an index out of range and too little memory are failures with a reason") {

@@ -237,7 +237,7 @@ Result<Value> eval_contract(Context& context, const Node& node, std::span<const 
   const double tile_flops =
       2 * depth * static_cast<double>(std::min(rows, tile_rows) * std::min(columns, tile_columns));
   const auto grain = static_cast<int64_t>(std::clamp(2e5 / std::max(tile_flops, 1.0), 1.0, 4096.0));
-  parallel_for(batches * row_tiles * column_tiles, grain, [&](int64_t begin, int64_t end) {
+  context.parallel(batches * row_tiles * column_tiles, grain, [&](int64_t begin, int64_t end) {
     for (int64_t tile = begin; tile < end; ++tile) {
       const int64_t column = tile % column_tiles * tile_columns;
       const int64_t row = tile / column_tiles % row_tiles * tile_rows;

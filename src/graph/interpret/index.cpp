@@ -196,7 +196,7 @@ Result<Value> eval_gather(Context& context, const Node& node, std::span<const Va
   const size_t middle = places->offsets.size();
   const auto rows = static_cast<int64_t>(around.before.size() * middle);
   const auto grain = std::max<int64_t>(1, (1 << 14) / static_cast<int64_t>(inner));
-  parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
+  context.parallel(rows, grain, [&](int64_t begin, int64_t end) {
     for (auto r = static_cast<size_t>(begin); r < static_cast<size_t>(end); ++r) {
       const size_t place = r % middle;
       const int64_t base = data.offset + around.before[r / middle] + places->offsets[place];
@@ -266,7 +266,7 @@ Result<Value> eval_sort(Context& context, const Node& node, std::span<const Valu
   const auto n = static_cast<size_t>(x.shape[axis]);
   const auto grain = std::max<int64_t>(1, (1 << 12) / static_cast<int64_t>(n));
   std::mutex mutex;
-  parallel_for(static_cast<int64_t>(from.size()), grain, [&](int64_t begin, int64_t end) {
+  context.parallel(static_cast<int64_t>(from.size()), grain, [&](int64_t begin, int64_t end) {
     std::vector<double> v(n), b(n, 0.0);
     std::vector<int64_t> order(n);
     std::vector<std::pair<int64_t, std::vector<int64_t>>> listed;

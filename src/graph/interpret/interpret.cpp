@@ -34,6 +34,11 @@ std::vector<NodeId> last_readers(const Graph& graph) {
   return last;
 }
 
+Failure out_of_time() {
+  return {"interpret.time", "the float64 reference takes longer than the time that is left",
+          "give it more --time, or smaller example inputs"};
+}
+
 }  // namespace
 
 Result<Value> eval_param(Context& context, const Node& node, std::span<const Value>) {
@@ -57,6 +62,7 @@ Result<std::vector<Value>> run_graph(Context& context, const Graph& graph, const
     for (NodeId input : node.inputs) in.push_back(values[static_cast<size_t>(input)]);
     auto made = evaluators[node.attr.index()](context, node, in);
     if (!made) return made.failure();
+    if (context.late()) return out_of_time();
     values[id] = std::move(*made);
     for (NodeId input : node.inputs) {
       if (last[static_cast<size_t>(input)] == static_cast<NodeId>(id)) values[static_cast<size_t>(input)] = Value{};

@@ -157,7 +157,7 @@ Result<Value> eval_expression(Context& context, const Node& node, const ScalarEx
   const Limits storage = limits_of(node.dtype);
   double* value = made->buffer->value.get();
   double* bound = made->buffer->bound.get();
-  parallel_for(made->count(), 32 * block_size, [&](int64_t begin, int64_t end) {
+  context.parallel(made->count(), 32 * block_size, [&](int64_t begin, int64_t end) {
     BlockEvaluator block(steps, readers, with_bound);
     for (int64_t at = begin; at < end; at += block_size) {
       const int64_t count = std::min(block_size, end - at);

@@ -197,22 +197,22 @@ Result<Value> eval_reduce(Context& context, const Node& node, std::span<const Va
   const double largest = is_float(node.dtype) ? largest_sum(node.dtype) : inf;
   const Limits limits = limits_of(node.dtype);
   const bool known = in[0].has_bound();
-  parallel_for(made->count(), std::max<int64_t>(1, (1 << 14) / std::max<int64_t>(n, 1)),
-               [&](int64_t begin, int64_t end) {
-                 std::vector<double> v(static_cast<size_t>(n)), b(known ? static_cast<size_t>(n) : 0);
-                 for (int64_t i = begin; i < end; ++i) {
-                   const Group group{reader.values(i * n, n, v.data()),
-                                     known ? reader.bounds(i * n, n, b.data()) : nullptr, n, roundoff, largest};
-                   Result1 r = reduce(group);
-                   made->buffer->value[static_cast<size_t>(i)] = r.value;
-                   if (!with_bound) continue;
-                   if (node.dtype == DType::i64 && std::isinf(r.bound)) ++context.straddled;
-                   context.overflowing += r.overflows;
-                   store(r.value, r.bound, limits);
-                   made->buffer->value[static_cast<size_t>(i)] = r.value;
-                   made->buffer->bound[static_cast<size_t>(i)] = r.bound;
-                 }
-               });
+  context.parallel(made->count(), std::max<int64_t>(1, (1 << 14) / std::max<int64_t>(n, 1)),
+                   [&](int64_t begin, int64_t end) {
+                     std::vector<double> v(static_cast<size_t>(n)), b(known ? static_cast<size_t>(n) : 0);
+                     for (int64_t i = begin; i < end; ++i) {
+                       const Group group{reader.values(i * n, n, v.data()),
+                                         known ? reader.bounds(i * n, n, b.data()) : nullptr, n, roundoff, largest};
+                       Result1 r = reduce(group);
+                       made->buffer->value[static_cast<size_t>(i)] = r.value;
+                       if (!with_bound) continue;
+                       if (node.dtype == DType::i64 && std::isinf(r.bound)) ++context.straddled;
+                       context.overflowing += r.overflows;
+                       store(r.value, r.bound, limits);
+                       made->buffer->value[static_cast<size_t>(i)] = r.value;
+                       made->buffer->bound[static_cast<size_t>(i)] = r.bound;
+                     }
+                   });
   return made;
 }
 
@@ -228,7 +228,7 @@ Result<Value> eval_scan(Context& context, const Node& node, std::span<const Valu
   for (size_t i = 0; i + 1 < out.shape.size(); ++i) axes.push_back(static_cast<int>(i));
   const std::vector<int64_t> starts = offsets_of(out, axes);
   const Limits limits = limits_of(node.dtype);
-  parallel_for(
+  context.parallel(
       static_cast<int64_t>(starts.size()), std::max<int64_t>(1, (1 << 13) / n), [&](int64_t begin, int64_t end) {
         std::vector<double> v(static_cast<size_t>(n)), b(static_cast<size_t>(n)), scratch(static_cast<size_t>(n));
         for (int64_t r = begin; r < end; ++r) {

@@ -69,6 +69,12 @@ void settle_beyond(double& value, double& bound, const Limits& limits) {
   }
 }
 
+void Context::parallel(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& body) const {
+  parallel_for(count, grain, [&](int64_t begin, int64_t end) {
+    if (!late()) body(begin, end);
+  });
+}
+
 Failure out_of_memory(const Context& context) {
   return {"interpret.memory",
           fmt::format("the float64 reference needs more than {} MB", context.options.memory_limit_bytes >> 20),
@@ -86,7 +92,7 @@ Result<Value> load_value(const Context& context, const Tensor& tensor) {
   auto made = make_value(context, tensor.dtype, tensor.shape, false);
   if (!made) return made;
   double* out = made->buffer->value.get();
-  parallel_for(made->count(), 1 << 16, [&](int64_t begin, int64_t end) {
+  context.parallel(made->count(), 1 << 16, [&](int64_t begin, int64_t end) {
     if (tensor.dtype == DType::f32) {
       for (int64_t i = begin; i < end; ++i) out[i] = static_cast<double>(tensor.as<float>()[i]);
     } else {
@@ -108,7 +114,7 @@ Result<Value> dense(const Context& context, const Value& value) {
   auto made = make_value(context, value.dtype, value.shape, value.has_bound());
   if (!made) return made;
   const Reader reader(value);
-  parallel_for(made->count(), 1 << 14, [&](int64_t begin, int64_t end) {
+  context.parallel(made->count(), 1 << 14, [&](int64_t begin, int64_t end) {
     const auto copy = [&](const double* from, double* to) {
       if (from != to) std::copy(from, from + (end - begin), to);
     };

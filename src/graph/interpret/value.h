@@ -1,5 +1,6 @@
 #pragma once
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -68,6 +69,10 @@ struct Context {
   std::atomic<int64_t> straddled{0};
   std::atomic<int64_t> overflowing{0};
   double roundoff(DType dtype) const;  // of one operation that computes in this dtype
+  bool late() const { return options.deadline && std::chrono::steady_clock::now() >= *options.deadline; }
+  /// parallel_for that leaves out what the deadline does not allow: who calls it must ask late() before the result is
+  /// used.
+  void parallel(int64_t count, int64_t grain, const std::function<void(int64_t begin, int64_t end)>& body) const;
 };
 
 /// A dense value to fill, or interpret.memory.
