@@ -5,12 +5,15 @@
 #include "app/output.h"
 #include "app/result.h"
 #include "app/workspace.h"
+#include "author/llm/reply.h"
 #include "bench/bench.h"
 #include "bench/oracle.h"
+#include "judge/adequacy.h"
+#include "judge/explain.h"
 #include "package/read.h"
 #include "target/cpu/cpu_target.h"
 
-// verify, bench and package: the verbs that look at what is there.
+// verify, adequacy, bench and package: the verbs that look at what is there.
 namespace kw::app {
 namespace {
 
@@ -23,17 +26,31 @@ struct Subject {
   kernel::Candidate candidate;
 };
 
-kernel::Candidate read_candidate(const fs::path& folder) {
+struct SourceName {
+  std::string_view target, file;
+};
+constexpr SourceName source_names[] = {{"cpu", "kernel.cpp"}, {"metal", "kernel.metal"}, {"cuda", "kernel.cu"}};
+
+kernel::Candidate read_folder(const fs::path& folder, const std::string& target) {
   kernel::Candidate candidate;
-  candidate.source = read_file(folder / "kernel.cpp").value_or_throw();
+  for (const SourceName& row : source_names)
+    if (row.target == target) candidate.source = read_file(folder / row.file).value_or_throw();
   candidate.plan_json = read_file(folder / "plan.json").value_or_throw();
   candidate.author = "file";
   return candidate;
 }
 
+/// A folder, or an author's reply: a fenced block of source and a fenced Plan.
+kernel::Candidate read_candidate(const fs::path& path, const std::string& target) {
+  if (fs::is_directory(path)) return read_folder(path, target);
+  auto reply =
+      std::move(author::parse_reply(read_file(path).value_or_throw(), *author::find_language(target)).value_or_throw());
+  return {.source = std::move(reply.source), .plan_json = std::move(reply.plan_json), .author = "file"};
+}
+
 Subject subject_of(const CommonOptions& common, const VerifyOptions& options) {
   if (!options.candidate.empty())
-    return {import_source(options.package, options.mode, common), read_candidate(options.candidate)};
+    return {import_source(options.package, options.mode, common), read_candidate(options.candidate, options.target)};
   auto opened = std::move(package::open_package(options.package).value_or_throw());
   Subject subject;
   subject.imported.folder = std::make_unique<TempDir>("kernelwright-verify");
@@ -54,12 +71,66 @@ std::string verdict_text(const judge::Verdict& verdict) {
                                         verdict.reason.empty() ? "" : ": " + verdict.gate + ": " + verdict.reason);
 }
 
+int explain(const CommonOptions& common, const std::string& certificate) {
+  const std::string words = judge::explain_certificate(read_file(certificate).value_or_throw()).value_or_throw();
+  Output out(common);
+  out.object({{"type", "result"}, {"schema_version", 1}, {"explanation", words}});
+  out.text(words);
+  return 0;
+}
+
+std::string adequacy_text(const graph::Problem& problem, const judge::Adequacy& adequacy) {
+  std::vector<std::vector<std::string>> rows{{"wrong output", "this judge", "1e-4, one draw", "1e-2, one draw"}};
+  const auto word = [](bool passes) { return passes ? "passes" : "fails"; };
+  for (const judge::MutantRecord& m : adequacy.mutants)
+    if (m.applies) rows.push_back({m.mutant, word(m.killed_by.empty()), word(m.passes_1e4), word(m.passes_1e2)});
+  const std::string survivors = judge::survivors_of(adequacy);
+  std::string text = table_text(rows) + "\n" + problem.name + ": ";
+  if (adequacy.degenerate)
+    text += "degenerate: on its own inputs these would pass: " + survivors;
+  else
+    text += survivors.empty() ? "adequate" : "adequate but for " + survivors;
+  if (adequacy.flops_left < 0.5)
+    text += fmt::format("; algebra leaves {:.0f}% of its operations", 100 * adequacy.flops_left);
+  return text;
+}
+
+json adequacy_json(const graph::Problem& problem, const judge::Adequacy& adequacy) {
+  json mutants = json::array();
+  for (const judge::MutantRecord& m : adequacy.mutants)
+    mutants.push_back({{"mutant", m.mutant},
+                       {"applies", m.applies},
+                       {"killed_by", m.killed_by},
+                       {"passes_1e-4", m.passes_1e4},
+                       {"passes_1e-2", m.passes_1e2}});
+  return {{"type", "result"},
+          {"schema_version", 1},
+          {"problem", problem.name},
+          {"degenerate", adequacy.degenerate},
+          {"precision_seen", adequacy.precision_seen},
+          {"flops_left", adequacy.flops_left},
+          {"mutants", mutants}};
+}
+
 }  // namespace
 
+int run_adequacy(const CommonOptions& common, const AdequacyOptions& options) {
+  const Imported imported = import_source(options.source, options.mode, common);
+  const judge::Adequacy adequacy = judge::measure_adequacy(imported.problem, {.seed = common.seed}).value_or_throw();
+  Output out(common);
+  out.object(adequacy_json(imported.problem, adequacy));
+  out.text(adequacy_text(imported.problem, adequacy));
+  return adequacy.degenerate ? 1 : 0;
+}
+
 int run_verify(const CommonOptions& common, const VerifyOptions& options) {
-  target::check_compiler().value_or_throw();
+  if (!options.explain.empty()) return explain(common, options.explain);
+  if (options.package.empty())
+    throw UserError({"cli.arguments", "there is nothing to verify",
+                     "kernelwright verify PACKAGE, or PROBLEM CANDIDATE, or --explain CERTIFICATE"});
+  if (options.target == "cpu") target::check_compiler().value_or_throw();
   Subject subject = subject_of(common, options);
-  const auto target = open_target("cpu", 0);
+  const auto target = open_target(options.target, 0);
   bench::PythonOracle oracle(
       {.source = subject.imported.problem.source, .folder = subject.imported.folder->path().string()});
   const judge::Verdict verdict = judge::judge(subject.imported.problem, subject.candidate, *target,

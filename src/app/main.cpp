@@ -62,12 +62,19 @@ void add_inspect(CLI::App& verb, InspectOptions& o) {
 }
 
 void add_verify(CLI::App& verb, VerifyOptions& o) {
-  verb.add_option("package", o.package, "A package, or a module with --candidate")->required();
-  verb.add_option("--candidate", o.candidate, "Folder with kernel.cpp and plan.json");
+  verb.add_option("package", o.package, "A package, or a module with a candidate");
+  verb.add_option("candidate,--candidate", o.candidate, "Folder with a kernel and plan.json, or a reply file");
+  verb.add_option("--target", o.target, "Device to verify for")->check(CLI::IsMember({"cpu"}));
+  verb.add_option("--explain", o.explain, "Put a certificate into words; judges nothing")->excludes("package");
   verb.add_option("--mode", o.mode, "train or eval, for a module")->check(kModes);
   verb.add_option("--accuracy", o.accuracy, "Accuracy class to reach")->check(kAccuracies);
   verb.add_flag("--quick", o.quick, "Fewer suites and seeds");
   verb.add_option("--time", o.time_s, "Wall clock [s]")->check(kPositive);
+}
+
+void add_adequacy(CLI::App& verb, AdequacyOptions& o) {
+  verb.add_option("problem", o.source, "FILE.py[:factory] or model.pt2")->required();
+  verb.add_option("--mode", o.mode, "train or eval")->check(kModes);
 }
 
 void add_bench(CLI::App& verb, BenchOptions& o) {
@@ -121,6 +128,7 @@ int run(int argc, char** argv) {
   OptimizeOptions optimize;
   InspectOptions inspect;
   VerifyOptions verify;
+  AdequacyOptions adequacy;
   BenchOptions bench;
   PackageOptions package;
   CLI::App app("A PyTorch module goes in; the same module comes out faster.", "kernelwright");
@@ -143,6 +151,9 @@ int run(int argc, char** argv) {
   add_verify(*verb("verify", "Judge a package's or a candidate's kernels anew, with new seeds",
                    [&] { return run_verify(common, verify); }),
              verify);
+  add_adequacy(*verb("adequacy", "Would a check of this module notice wrong outputs?",
+                     [&] { return run_adequacy(common, adequacy); }),
+               adequacy);
   add_bench(*verb("bench", "Time a package against every baseline", [&] { return run_bench_verb(common, bench); }),
             bench);
   add_package(*verb("package", "Look into a package", [&] { return run_package(common, package); }), package);

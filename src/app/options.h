@@ -42,12 +42,19 @@ struct InspectOptions {
 };
 
 struct VerifyOptions {
-  std::string package;    // .kw, or a module with --candidate
-  std::string candidate;  // folder with kernel.cpp and plan.json
+  std::string package;    // .kw, or a module with a candidate
+  std::string candidate;  // folder with a kernel and plan.json, or a reply file
+  std::string target = "cpu";
+  std::string explain;  // a certificate to put in words
   std::string mode = "auto";
   std::string accuracy = "framework";
   bool quick = false;
   double time_s = 60;
+};
+
+struct AdequacyOptions {
+  std::string source;
+  std::string mode = "auto";
 };
 
 struct BenchOptions {
@@ -70,6 +77,7 @@ int run_inspect_suite(const CommonOptions& common, const InspectOptions& options
 /// A process of its own for one archive of a suite: imports it and prints what was understood as one JSON object.
 int import_main(const char* pt2);
 int run_verify(const CommonOptions& common, const VerifyOptions& options);
+int run_adequacy(const CommonOptions& common, const AdequacyOptions& options);
 int run_bench_verb(const CommonOptions& common, const BenchOptions& options);
 int run_package(const CommonOptions& common, const PackageOptions& options);
 int run_authors(const CommonOptions& common);

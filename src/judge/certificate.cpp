@@ -16,9 +16,9 @@ Json number(double value) {
 }
 
 Json to_json(const Witness& witness) {
-  return {{"suite", witness.suite},        {"seed", std::to_string(witness.seed)}, {"output", witness.output},
-          {"index", witness.index},        {"expected", number(witness.expected)}, {"got", number(witness.got)},
-          {"bound", number(witness.bound)}};
+  return {{"suite", witness.suite},     {"seed", std::to_string(witness.seed)}, {"output", witness.output},
+          {"index", witness.index},     {"first_index", witness.first_index},   {"expected", number(witness.expected)},
+          {"got", number(witness.got)}, {"bound", number(witness.bound)}};
 }
 
 Json to_json(const GateRecord& gate) {
@@ -42,7 +42,11 @@ Json to_json(const SuiteRecord& suite) {
 Json to_json(const Adequacy& adequacy) {
   Json mutants = Json::array();
   for (const MutantRecord& record : adequacy.mutants)
-    mutants.push_back({{"mutant", record.mutant}, {"applies", record.applies}, {"killed_by", record.killed_by}});
+    mutants.push_back({{"mutant", record.mutant},
+                       {"applies", record.applies},
+                       {"killed_by", record.killed_by},
+                       {"passes_1e-4", record.passes_1e4},
+                       {"passes_1e-2", record.passes_1e2}});
   return {{"measured", adequacy.measured},
           {"degenerate", adequacy.degenerate},
           {"precision_seen", adequacy.precision_seen},

@@ -90,6 +90,17 @@ void fill_offset(Tensor& t, const InputDomain&, uint64_t seed, int) {
   fill_each(t, seed, [](Random& r, int64_t) { return 1e4 + r.normal(); });
 }
 
+/// Small enough for a variance to lie near the usual epsilons, and for an activation to be nearly linear.
+void fill_small(Tensor& t, const InputDomain&, uint64_t seed, int) {
+  fill_each(t, seed, [](Random& r, int64_t) { return r.normal() * 0x1p-10; });
+}
+
+/// All equal: a spread of zero meets its epsilon, and every maximum is a tie.
+void fill_constant(Tensor& t, const InputDomain&, uint64_t seed, int) {
+  const double value = Random(seed).normal();
+  fill_each(t, seed, [=](Random&, int64_t) { return value; });
+}
+
 void fill_negative(Tensor& t, const InputDomain&, uint64_t seed, int) {
   fill_each(t, seed, [](Random& r, int64_t) { return -0x1p-10 - std::abs(r.normal()); });
 }
@@ -253,6 +264,8 @@ const std::vector<SuiteRow>& suite_table() {
       {"integers", "wrong indices: exact arithmetic must agree bit for bit", fill_integers},
       {"cancelling", "lost low bits where sums cancel", fill_cancelling},
       {"offset", "softmax without its maximum, E[x^2] - E[x]^2", fill_offset},
+      {"small", "a wrong epsilon; terms that matter near zero only", fill_small},
+      {"constant", "divisions by a spread of zero; the order of ties", fill_constant},
       {"negative", "maxima that start from 0, padding by 0", fill_negative},
   };
   return rows;

@@ -32,6 +32,12 @@ std::string output_name(const graph::Graph& graph, size_t i) {
   return info.is_state ? "the state '" + info.state_name + "'" : "output " + std::to_string(i);
 }
 
+std::string index_text(const std::vector<int64_t>& index) {
+  std::string text = "[";
+  for (size_t i = 0; i < index.size(); ++i) text += (i ? ", " : "") + std::to_string(index[i]);
+  return text + "]";
+}
+
 Finding wrong_output(const graph::Problem& problem, const Case& given, size_t output, const Tally& tally) {
   const std::string name = output_name(problem.graph, output);
   if (!tally.misfit.empty()) return rejected(name + " is " + tally.misfit);
@@ -39,9 +45,16 @@ Finding wrong_output(const graph::Problem& problem, const Case& given, size_t ou
   Finding finding = rejected(name + " is wrong on the suite '" + given.key.suite + "' (parameters " +
                              std::string(name_of(given.params_drawn)) + "): " + locate(tally.wrong_map, shape));
   const WrongElement& worst = *tally.worst;
-  finding.witness =
-      Witness{given.key.suite, given.key.seed, static_cast<int>(output), unravel(worst.index, shape), worst.expected,
-              worst.got,       worst.bound};
+  const auto first = std::find(tally.wrong_map.begin(), tally.wrong_map.end(), 1) - tally.wrong_map.begin();
+  finding.text += ", first at " + index_text(unravel(first, shape));
+  finding.witness = Witness{given.key.suite,
+                            given.key.seed,
+                            static_cast<int>(output),
+                            unravel(worst.index, shape),
+                            unravel(first, shape),
+                            worst.expected,
+                            worst.got,
+                            worst.bound};
   return finding;
 }
 

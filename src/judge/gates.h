@@ -41,6 +41,7 @@ struct Trial {
   target::Compiled compiled;
   std::unique_ptr<target::Session> session;
   std::shared_ptr<const Case> own;                    // the first case: own inputs, own parameters
+  std::shared_ptr<const Case> hidden;                 // drawn after the candidate was handed in
   std::vector<std::shared_ptr<const Case>> measured;  // what the accuracy gate looks at
   std::vector<std::vector<Tensor>> measured_outputs;
   std::string framework_failure;     // why PyTorch's own error is unknown, where it is
@@ -67,7 +68,11 @@ Finding gate_plan(Trial& trial);
 Finding gate_shapes(Trial& trial);
 Finding gate_source(Trial& trial);
 Finding gate_compile(Trial& trial);
+Finding gate_sandbox(Trial& trial);
 Finding gate_load(Trial& trial);
+Finding gate_widths(Trial& trial);
+Finding gate_alignment(Trial& trial);
+Finding gate_hidden(Trial& trial);
 Finding gate_poison(Trial& trial);
 Finding gate_rerun(Trial& trial);
 Finding gate_rebind(Trial& trial);
@@ -78,6 +83,9 @@ Finding gate_adequacy(Trial& trial);
 /// The case table, in order of value: first the first row only, then the others.
 Finding gate_first_suite(Trial& trial);
 Finding gate_suites(Trial& trial);
+
+/// Which wall is missing for foreign code to run, "" when none is. report: as kw::sandbox_report().
+std::string missing_walls(const std::vector<std::string>& report);
 
 /// A failed run: a crash or a hang is the candidate's fault, anything else decides nothing.
 Finding finding_of(const Failure& failure, const std::string& what);

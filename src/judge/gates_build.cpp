@@ -1,3 +1,5 @@
+#include <array>
+
 #include "judge/gates.h"
 
 /// Gates before anything runs: the Plan, the source, the compiler, the loader.
@@ -10,6 +12,29 @@ constexpr size_t source_limit_bytes = size_t{8} << 20;
 bool starts_with(const std::string& text, std::string_view prefix) { return text.rfind(prefix, 0) == 0; }
 
 std::string words(const Failure& failure) { return failure.message + " [" + failure.id + "]"; }
+
+/// What a toolchain refuses, by whose fault, and the gate that it belongs to. Any other failure decides nothing.
+struct RefusalRow {
+  std::string_view id;  // or its beginning
+  std::string_view gate;
+};
+constexpr std::array<RefusalRow, 5> refusals = {{
+    {"source.", "source"},
+    {"binary.forbidden", "binary"},
+    {"plan.", "plan"},
+    {"compile.error", "compile"},
+    {"compile.timeout", "compile"},
+}};
+
+Finding refusal_of(const Failure& failure) {
+  for (const RefusalRow& row : refusals) {
+    if (!starts_with(failure.id, row.id)) continue;
+    Finding finding = rejected(words(failure));
+    finding.gate = row.gate;
+    return finding;
+  }
+  return inconclusive(words(failure));
+}
 
 }  // namespace
 
@@ -38,14 +63,7 @@ Finding gate_source(Trial& trial) {
 
 Finding gate_compile(Trial& trial) {
   Result<target::Compiled> compiled = trial.target.compile(trial.candidate.source, trial.plan);
-  if (!compiled) {
-    const std::string& id = compiled.failure().id;
-    const bool forbidden = starts_with(id, "source.");
-    const bool its_fault = forbidden || id == "compile.error" || id == "compile.timeout";
-    Finding finding = its_fault ? rejected(words(compiled.failure())) : inconclusive(words(compiled.failure()));
-    if (forbidden) finding.gate = "source";
-    return finding;
-  }
+  if (!compiled) return refusal_of(compiled.failure());
   trial.compiled = std::move(*compiled);
   return passed("compiled for " + (trial.compiled.isa.empty() ? "any machine" : trial.compiled.isa) +
                 (trial.compiled.from_cache ? " (from the cache)" : ""));

@@ -63,17 +63,15 @@ Finding gate_rebind(Trial& trial) {
 }
 
 Finding gate_replay(Trial& trial) {
-  if (!trial.has_time(trial.own->seconds)) return inconclusive("no time left for the replay in a fresh process");
+  if (!trial.has_time(0)) return inconclusive("no time left for the replay in a fresh process");
   Result<std::unique_ptr<target::Session>> session = trial.target.open(trial.compiled, trial.bound);
   if (!session) return finding_of(session.failure(), "while loading afresh");
-  const CaseKey key{"own", ParamDraw::own, trial.seeds.next(), -1};
-  const Result<std::shared_ptr<const Case>> given = make_case(trial.problem, key, trial.options, trial.deadline());
-  if (!given) return inconclusive(given.failure().message);
-  const Ran ran = execute(trial.problem, **session, **given, {});
+  // The hidden draw is as new to this process as another one would be, and its reference is at hand.
+  const Ran ran = execute(trial.problem, **session, *trial.hidden, {});
   if (ran.fault) return *ran.fault;
-  const Judged judged = judge_outputs(trial.problem, **given, ran.outputs, trial.options);
+  const Judged judged = judge_outputs(trial.problem, *trial.hidden, ran.outputs, trial.options);
   if (judged.fault) return *judged.fault;
-  return passed("right in a fresh process on a new seed");
+  return passed("right in a fresh process on the hidden draw");
 }
 
 }  // namespace kw::judge

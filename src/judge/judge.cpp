@@ -76,10 +76,22 @@ Result<std::shared_ptr<const Case>> Trial::get_case(const CaseKey& key) {
 /// Cheap gates first; each may rely on what those before it established.
 const std::vector<GateRow>& gate_table() {
   static const std::vector<GateRow> rows = {
-      {"plan", gate_plan, true},          {"shapes", gate_shapes, true},     {"source", gate_source, true},
-      {"compile", gate_compile, true},    {"load", gate_load, true},         {"numerics.own", gate_first_suite, true},
-      {"poison", gate_poison, true},      {"rerun", gate_rerun, true},       {"numerics", gate_suites, true},
-      {"rebind", gate_rebind, false},     {"accuracy", gate_accuracy, true}, {"replay", gate_replay, false},
+      {"plan", gate_plan, true},
+      {"shapes", gate_shapes, true},
+      {"source", gate_source, true},
+      {"compile", gate_compile, true},
+      {"sandbox", gate_sandbox, true},
+      {"load", gate_load, true},
+      {"numerics.own", gate_first_suite, true},
+      {"poison", gate_poison, true},
+      {"rerun", gate_rerun, true},
+      {"widths", gate_widths, false},
+      {"alignment", gate_alignment, false},
+      {"numerics", gate_suites, true},
+      {"rebind", gate_rebind, false},
+      {"hidden", gate_hidden, true},
+      {"accuracy", gate_accuracy, true},
+      {"replay", gate_replay, false},
       {"adequacy", gate_adequacy, false},
   };
   return rows;

@@ -20,7 +20,8 @@ struct Witness {
   std::string suite;  // "cancelling"
   uint64_t seed = 0;
   int output = 0;
-  std::vector<int64_t> index;
+  std::vector<int64_t> index;        // of the worst element
+  std::vector<int64_t> first_index;  // of the first wrong one
   double expected = 0, got = 0, bound = 0;
 };
 
@@ -55,6 +56,7 @@ struct MutantRecord {
   std::string mutant;     // "zero", "last tile skipped", "bf16", ...
   std::string killed_by;  // the suite that noticed; "" when none did
   bool applies = true;    // false where it equals the right answer by construction (identity of another shape, ...)
+  bool passes_1e4 = false, passes_1e2 = false;  // one draw, atol = rtol, as the field tests
 };
 
 struct Adequacy {
@@ -62,6 +64,7 @@ struct Adequacy {
   bool measured = false;
   bool degenerate = false;      // zero, a constant, the input or another input's output would pass
   bool precision_seen = false;  // a bf16-rounded output fails
+  double flops_left = 1;        // after algebra, of the module's own; told by measure_adequacy alone
 };
 
 struct Verdict {
@@ -98,6 +101,8 @@ struct JudgeOptions {
   double time_limit_s = 60;
   uint64_t seed = 0;  // 0: from the operating system's entropy
   FrameworkOracle* oracle = nullptr;
+  /// What holds a candidate, as kw::sandbox_report() tells it; empty: asked of this machine.
+  std::vector<std::string> walls;
   /// Shares references (and so seeds) between quick judgements of one Problem; a full judgement never reads it.
   ReferenceCache* cache = nullptr;
 };

@@ -13,6 +13,8 @@ struct Faults {
   std::function<void(std::vector<Tensor>& inputs, std::map<std::string, Tensor>& params)> operands;
   /// May change the result: outputs, what memory held before, the call's number in this session.
   std::function<void(std::vector<Tensor>& outputs, const std::vector<Tensor>& before, int call)> outputs;
+  /// May change the result by the conditions of the call: threads, alignment.
+  std::function<void(std::vector<Tensor>& outputs, const target::RunOptions& options)> conditions;
   bool touches_inputs = false;
   bool keeps_first_params = false;  // ignores a later bind
   bool keeps_first_outputs = false;
@@ -65,6 +67,7 @@ class FakeSession final : public target::Session {
       before.push_back(poisoned(reference.dtype, reference.shape, options.fill_bits));
     }
     if (faults_.outputs) faults_.outputs(outputs, before, calls_++);
+    if (faults_.conditions) faults_.conditions(outputs, options);
     if (faults_.keeps_first_outputs && !first_.empty()) outputs = first_;
     if (first_.empty()) first_ = outputs;
     return reply_of(outputs);

@@ -5,6 +5,8 @@
 
 #include "base/random.h"
 #include "fake_target.h"
+#include "judge/adequacy.h"
+#include "judge/explain.h"
 #include "judge/gates.h"
 #include "judge/reference.h"
 
@@ -146,6 +148,16 @@ std::vector<PlantedFault> planted_faults() {
                       if (std::isnan(load_element(out[0], i))) store_element(out[0], i, 0);
                   }),
                   "numerics.specials"});
+  Faults racing;
+  racing.conditions = [](auto& out, const auto& options) {
+    if (options.threads == 3) store_element(out[0], 9, std::nextafter(out[0].template as<float>()[9], 9.0f));
+  };
+  rows.push_back({"groups that depend on each other", racing, "widths"});
+  Faults aligned;
+  aligned.conditions = [](auto& out, const auto& options) {
+    if (options.base_offset_bytes % 16 != 0) store_element(out[0], 0, 5);
+  };
+  rows.push_back({"aligned loads of unaligned memory", aligned, "alignment"});
   Faults touching;
   touching.touches_inputs = true;
   rows.push_back({"input mutation", touching, "numerics.own"});
@@ -232,6 +244,70 @@ TEST_CASE("every planted fault is caught by the gate that is meant for it") {
   }
 }
 
+TEST_CASE("a kernel that knows the module's own examples fails on a draw that it cannot know") {
+  std::vector<Tensor> inputs;
+  Faults knowing = change_outputs([&](auto& out, const auto&, int) {
+    bool in_range = true;
+    for (int64_t i = 0; i < 24 * 40; ++i)
+      in_range = in_range && load_element(inputs[0], i) >= 0 && load_element(inputs[0], i) < 1;
+    const bool known = load_element(inputs[0], 0) == load_element(problem_of(linear_graph()).example_draws[0][0], 0);
+    if (in_range && !known) store_element(out[0], 0, 1e3);
+  });
+  knowing.operands = [&](auto& seen, auto&) { inputs = seen; };
+  JudgeOptions options;
+  options.quick = true;
+  options.seed = 5;  // a seed that the caller chose is no secret
+  const Verdict verdict = judge_with(knowing, options);
+  CHECK(verdict.outcome == Outcome::rejected);
+  CHECK(verdict.gate == "hidden");
+}
+
+TEST_CASE("without walls nothing runs, and the missing one is named") {
+  struct Row {
+    std::vector<std::string> walls;
+    const char* missing;
+  };
+  const Row rows[] = {
+      {{"namespaces: yes (bubblewrap)", "landlock: yes (version 7)", "seccomp: missing (built without)"}, "seccomp"},
+      {{"namespaces: missing", "landlock: missing (kernel 5.13 or newer)", "seccomp: yes"}, "bubblewrap"}};
+  for (const Row& row : rows) {
+    JudgeOptions options;
+    options.walls = row.walls;
+    const Verdict verdict = judge_with({}, options);
+    CHECK(verdict.outcome == Outcome::inconclusive);
+    CHECK(verdict.gate == "sandbox");
+    CHECK(verdict.reason.find(row.missing) != std::string::npos);
+  }
+  CHECK(missing_walls({"namespaces: missing", "landlock: yes (version 1)", "seccomp: yes"}).empty());
+}
+
+TEST_CASE("a certificate in words tells what was shown, what was not, and how to see the fault again") {
+  JudgeOptions quick;
+  quick.quick = true;
+  const auto words_of = [](const Verdict& verdict) {
+    return explain_certificate(certificate_json(problem_of(linear_graph()), candidate_of(), verdict)).value_or_throw();
+  };
+  const auto holds = [](const std::string& text, const char* part) { return text.find(part) != std::string::npos; };
+  const std::string full = words_of(judge_with({})), less = words_of(judge_with({}, quick));
+  CHECK(holds(full, "is verified"));
+  CHECK(holds(full, "the same bits with 1, 2, 3 and 5 threads"));
+  CHECK(!holds(full, "gates that did not run"));
+  CHECK(holds(less, "gates that did not run: widths, alignment, rebind, replay, adequacy"));
+  const std::string fault = words_of(judge_with(planted_faults()[1].faults));
+  CHECK(holds(fault, "is rejected by the gate 'numerics.own'"));
+  CHECK(holds(fault, "first wrong: [23,28]"));
+  CHECK(!explain_certificate("{}").ok());
+  CHECK(!explain_certificate("no JSON").ok());
+}
+
+TEST_CASE("a problem's adequacy is measured without any candidate") {
+  const Adequacy adequacy = measure_adequacy(problem_of(linear_graph()), {}).value_or_throw();
+  CHECK(!adequacy.degenerate);
+  CHECK(adequacy.mutants.size() == 9);
+  for (const MutantRecord& m : adequacy.mutants)
+    if (m.mutant == "tf32 operands") CHECK((m.applies && !m.killed_by.empty() && m.passes_1e2));
+}
+
 TEST_CASE("a wrong element comes with a witness and a place in words") {
   const Verdict verdict = judge_with(planted_faults()[1].faults);
   REQUIRE(verdict.witness);
@@ -249,6 +325,8 @@ TEST_CASE("failures of the parts: whose fault it is decides the outcome") {
   const Row rows[] = {{"compile.error", "", Outcome::rejected, "compile"},
                       {"compile.missing", "", Outcome::inconclusive, "compile"},
                       {"source.forbidden", "", Outcome::rejected, "source"},
+                      {"binary.forbidden", "", Outcome::rejected, "binary"},
+                      {"plan.kernel", "", Outcome::rejected, "plan"},
                       {"", "run.crash", Outcome::rejected, "numerics.own"},
                       {"", "run.timeout", Outcome::rejected, "numerics.own"},
                       {"", "run.sandbox", Outcome::inconclusive, "numerics.own"}};

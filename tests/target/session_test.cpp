@@ -105,6 +105,16 @@ std::string foreign_failure(const std::string& first_body) {
 
 }  // namespace
 
+TEST_CASE("what prepare left cannot be written by a step: no count of calls, no kept answer") {
+  const std::string counting =
+      "KW_KERNEL void first(const float* x, const float* p, float* t, KwGroup g) {\n"
+      "  if (g.x == 0) const_cast<float*>(p)[0] += 1;\n"
+      "  for (int64_t i = g.x * 250; i < g.x * 250 + 250; ++i) t[i] = x[i] * p[i];\n}\n";
+  const std::string words = failure_of(good_pack + counting + good_second);
+  CHECK_MESSAGE(holds(words, "run.crash"), words);
+  CHECK_MESSAGE(holds(words, "read-only"), words);
+}
+
 TEST_CASE("a candidate runs: outputs, states, scratch, prepared, at every alignment and width") {
   for (const int threads : {1, 2}) {
     for (const int64_t offset : {0, 4, 60}) {

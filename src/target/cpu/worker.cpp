@@ -59,6 +59,7 @@ class Worker {
   bool resolve(void* library);
   void place(uint64_t shift_bytes);
   void poison(bool prepared, uint32_t pattern);
+  void protect_prepared(int rights);
   bool intact();
   bool bind(const Request& request);
   bool run(const Request& request);
@@ -151,6 +152,12 @@ void Worker::poison(bool prepared, uint32_t pattern) {
   }
 }
 
+/// What `prepare` left may only be read by the steps: else a kernel could count its calls there, or keep an answer.
+void Worker::protect_prepared(int rights) {
+  for (size_t i = 0; i < places_.size(); ++i)
+    if (program_.buffers[i].role == Role::prepared) ::mprotect(places_[i].region, places_[i].region_bytes, rights);
+}
+
 bool Worker::intact() {
   for (size_t i = 0; i < places_.size(); ++i) {
     const Role role = program_.buffers[i].role;
@@ -168,12 +175,14 @@ bool Worker::intact() {
 bool Worker::bind(const Request& request) {
   timed_.reset();
   place(0);
+  protect_prepared(PROT_READ | PROT_WRITE);
   poison(true, request.fill_bits);
   poison(false, request.fill_bits);
   engine_->set_threads(request.threads);
   blame_crashes_on(engine_.get());
   engine_->prepare();
   blame_crashes_on(nullptr);
+  protect_prepared(PROT_READ);
   return intact();
 }
 
@@ -216,6 +225,7 @@ bool Worker::build_timed(int threads) {
   }
   blame_crashes_on(timed_.get());
   timed_->prepare();
+  ::mprotect(prepared, std::max<uint64_t>(program_.prepared_bytes, 1), PROT_READ);
   return true;
 }
 
