@@ -24,6 +24,7 @@ _DTYPES = {
 }  # fmt: skip
 
 
+_KW_ARGUMENT = 3
 _empty = torch.empty
 
 
@@ -94,6 +95,8 @@ class DropIn(torch.nn.Module):
         if engine is None or leaves is None or not in_mode or not engine.accepts(leaves):
             return self._run_original(leaves, args, kwargs)
         outputs = engine.run(leaves)
+        if outputs is None:  # the original knows what to raise
+            return self._run_original(leaves, args, kwargs)
         self._calls[0] += 1
         return outputs[0] if self._wrap is None else self._wrap(outputs)
 
@@ -190,6 +193,8 @@ class DropIn(torch.nn.Module):
                 return f"the kernels run on the CPU, an input is on {leaf.device}"
             if not leaf.is_contiguous():
                 return "no Plan covers an input that is not contiguous"
+        if self._engine is not None and self._engine.accepts(leaves):
+            return "an index is out of range"
         return "a parameter's shape, dtype or layout has changed"
 
     def _say_once(self, reason: str) -> None:
@@ -233,7 +238,8 @@ class _Engine:
                 self._bind()
         return self._usable
 
-    def run(self, leaves: Any) -> list[torch.Tensor]:
+    def run(self, leaves: Any) -> list[torch.Tensor] | None:
+        """The results; None where an input that holds indices has one out of range."""
         outputs = [_empty(shape, dtype=dtype) for shape, dtype in self._outputs]
         with self._lock:
             i = 0
@@ -245,6 +251,8 @@ class _Engine:
                 self._out_pointers[i] = output.data_ptr()
                 i += 1
             code = self._run(self._handle, self._in_pointers, self._out_pointers)
+        if code == _KW_ARGUMENT:
+            return None
         if code != 0:
             _checked(self._library, code)
         return outputs

@@ -1,7 +1,11 @@
 #include "graph/analysis.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <optional>
 
 namespace kw::graph {
 namespace {
@@ -24,6 +28,29 @@ bool is_view(const Node& node) {
 
 bool is_leaf(const Node& node) {
   return node.is<InputAttr>() || node.is<ParamAttr>() || node.is<ConstantAttr>() || node.is<IotaAttr>();
+}
+
+/// Every value of the result is a value of the first input.
+bool keeps_values(const Node& node) {
+  return is_view(node) || node.is<CastAttr>() || (node.is<GatherAttr>() && node.inputs.size() > 1);
+}
+
+/// select(i < 0, i + size, i)
+bool counts_from_end(const Node& node, int64_t size) {
+  const auto* map = std::get_if<MapAttr>(&node.attr);
+  return map != nullptr && to_text(map->expr) == fmt::format("select(lt(%0, 0), add(%0, {}), %0)", size);
+}
+
+/// Indices into an axis of `size` that come from an input, directly or through views.
+std::optional<IndexLimit> limit_of(const Graph& graph, NodeId index, int64_t size) {
+  IndexLimit limit{-1, 0, size};
+  for (const Node* node = &graph[index];; node = &graph[node->inputs[0]]) {
+    if (const auto* input = std::get_if<InputAttr>(&node->attr)) return IndexLimit{input->index, limit.lowest, size};
+    if (counts_from_end(*node, size))
+      limit.lowest = -size;
+    else if (!keeps_values(*node) || node->is<ItemAttr>())
+      return std::nullopt;
+  }
 }
 
 using Mask = std::vector<char>;
@@ -162,6 +189,28 @@ Work count_work(const Graph& graph) {
 
 double roofline_s(const Work& work, double flops_per_s, double bytes_per_s) {
   return std::max(work.flops / flops_per_s, work.min_bytes / bytes_per_s);
+}
+
+std::vector<IndexLimit> index_limits(const Graph& graph) {
+  std::map<int, IndexLimit> found;
+  for (const Node& node : graph.nodes) {
+    const auto* gather = std::get_if<GatherAttr>(&node.attr);
+    const auto* scatter = std::get_if<ScatterAttr>(&node.attr);
+    if (gather == nullptr && scatter == nullptr) continue;
+    const std::vector<int>& axes = gather != nullptr ? gather->axes : scatter->axes;
+    const size_t first = gather != nullptr ? 1 : 2;
+    for (size_t i = 0; i < axes.size(); ++i) {
+      const int64_t size = graph[node.inputs[0]].shape[static_cast<size_t>(axes[i])];
+      const auto limit = limit_of(graph, node.inputs[first + i], size);
+      if (!limit) continue;
+      IndexLimit& kept = found.try_emplace(limit->input, *limit).first->second;
+      kept.lowest = std::max(kept.lowest, limit->lowest);
+      kept.below = std::min(kept.below, limit->below);
+    }
+  }
+  std::vector<IndexLimit> limits;
+  for (const auto& [input, limit] : found) limits.push_back(limit);
+  return limits;
 }
 
 size_t peak_bytes(const Graph& graph, bool bounds) {

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "graph/analysis.h"
 #include "package/c_header.h"
 #include "package/readme.h"
 #include "package/zip_writer.h"
@@ -243,6 +244,8 @@ Status Packer::write() {
   for (size_t i = 0; i < request_.variants.size(); ++i)
     if (Status status = add_variant(i); !status.ok()) return status;
   index_.threads = request_.threads;
+  for (const graph::IndexLimit& limit : graph::index_limits(request_.problem->graph))
+    index_.limits.push_back({limit.input, limit.lowest, limit.below});
   for (const Status& status : {add(std::string(runtime::index_name), runtime::encode_index(index_)),
                                add("kernelwright.h", c_header()), add("run_package.c", c_example()),
                                add("certificate.json", request_.certificate.empty() ? "{}" : request_.certificate)})

@@ -68,6 +68,13 @@ bool read_weight(Fields& in, uint64_t file_bytes, Weight& weight) {
   return bytes == weight.place.bytes && in.end_line();
 }
 
+bool read_limit(Fields& in, IndexLimit& limit) {
+  uint64_t input = 0;
+  if (!in.size(input, 4096) || !in.number(limit.lowest) || !in.number(limit.below)) return false;
+  limit.input = static_cast<int>(input);
+  return in.end_line();
+}
+
 bool read_variant(Fields& in, uint64_t file_bytes, Variant& variant) {
   return in.name(variant.isa) && read_extent(in, file_bytes, variant.program) &&
          read_extent(in, file_bytes, variant.binary) && in.end_line();
@@ -122,6 +129,9 @@ std::string encode_index(const Index& index) {
     for (int64_t extent : weight.shape) out += " " + std::to_string(extent);
     out += "\n";
   }
+  out += "limits " + std::to_string(index.limits.size()) + "\n";
+  for (const IndexLimit& limit : index.limits)
+    out += std::to_string(limit.input) + " " + std::to_string(limit.lowest) + " " + std::to_string(limit.below) + "\n";
   out += "variants " + std::to_string(index.variants.size()) + "\n";
   for (const Variant& variant : index.variants) {
     out += escape(variant.isa) + " ";
@@ -143,6 +153,11 @@ bool decode_index(std::string_view text, uint64_t file_bytes, Index& index) {
   for (uint64_t i = 0; i < count; ++i) {
     index.weights.emplace_back();
     if (!read_weight(in, file_bytes, index.weights.back())) return false;
+  }
+  if (!in.expect("limits") || !in.size(count, 4096) || !in.end_line()) return false;
+  for (uint64_t i = 0; i < count; ++i) {
+    index.limits.emplace_back();
+    if (!read_limit(in, index.limits.back())) return false;
   }
   if (!in.expect("variants") || !in.size(count, 16) || !in.end_line()) return false;
   for (uint64_t i = 0; i < count; ++i) {

@@ -36,6 +36,11 @@ struct Weight {
   std::vector<int64_t> shape;
   Extent place;
 };
+/// Input number `input` holds indices: the kernels take [lowest, below) and would bring others into it unseen.
+struct IndexLimit {
+  int input = 0;
+  int64_t lowest = 0, below = 0;
+};
 struct Variant {
   std::string isa;
   Extent program, binary;
@@ -45,6 +50,7 @@ struct Variant {
 struct Index {
   int threads = 0;
   std::vector<Weight> weights;
+  std::vector<IndexLimit> limits;
   std::vector<Variant> variants;  // best first
 };
 

@@ -80,10 +80,10 @@ KW_API int kw_prepare(kw_package* package);
 
 /* One call: dense row-major tensors on the CPU, in the order of kw_info. Allocates nothing after the first call.
  * stream: unused on a CPU. workspace: kw_workspace_bytes() bytes, 64-byte aligned, or NULL for the package's own.
- * One call at a time per package. */
+ * One call at a time per package. fails: KW_ARGUMENT where an input that holds indices has one out of range */
 KW_API int kw_run(kw_package* package, const DLTensor* const* inputs, int input_count, DLTensor* const* outputs,
                   int output_count, void* stream, void* workspace, uint64_t workspace_bytes);
-/* The same without checks: first bytes of dense tensors. */
+/* The same without checks of shapes and types: first bytes of dense tensors. */
 KW_API int kw_run_data(kw_package* package, void* const* inputs, void* const* outputs);
 
 #ifdef __cplusplus

@@ -68,6 +68,30 @@ void free_arena(void* memory, uint64_t bytes) {
   if (memory) ::munmap(memory, bytes == 0 ? 64 : bytes);
 }
 
+template <class T>
+bool all_in_range(const void* data, uint64_t bytes, const IndexLimit& limit) {
+  const T* begin = static_cast<const T*>(data);
+  return std::all_of(begin, begin + bytes / sizeof(T), [&](T i) {
+    return static_cast<int64_t>(i) >= limit.lowest && static_cast<int64_t>(i) < limit.below;
+  });
+}
+
+struct IntegerRow {
+  const char* dtype;
+  bool (*check)(const void* data, uint64_t bytes, const IndexLimit& limit);
+};
+constexpr IntegerRow integers[] = {{"i64", all_in_range<int64_t>},
+                                   {"i32", all_in_range<int32_t>},
+                                   {"i16", all_in_range<int16_t>},
+                                   {"i8", all_in_range<int8_t>},
+                                   {"u8", all_in_range<uint8_t>}};
+
+bool in_range(const BufferSpec& buffer, const void* data, const IndexLimit& limit) {
+  for (const IntegerRow& row : integers)
+    if (buffer.dtype == row.dtype) return row.check(data, buffer.bytes, limit);
+  return true;
+}
+
 }  // namespace
 
 Package::~Package() {
@@ -207,7 +231,19 @@ int Package::prepare(std::string&) {
   return KW_OK;
 }
 
+bool Package::indices_in_range(void* const* inputs, std::string& why) const {
+  for (const IndexLimit& limit : index_.limits) {
+    const auto at = static_cast<size_t>(limit.input);
+    if (at >= inputs_.size() || !inputs_[at] || in_range(*inputs_[at], inputs[at], limit)) continue;
+    why = "input " + std::to_string(at) + " holds an index outside [" + std::to_string(limit.lowest) + ", " +
+          std::to_string(limit.below) + ")";
+    return false;
+  }
+  return true;
+}
+
 int Package::run(void* const* inputs, void* const* outputs, void* workspace, std::string& why) {
+  if (!indices_in_range(inputs, why)) return KW_ARGUMENT;
   if (!prepared_ && prepare(why) != KW_OK) return KW_MEMORY;
   void* wanted = workspace ? workspace : own_workspace_;
   if (wanted != workspace_) {

@@ -32,6 +32,7 @@ class Package {
   bool collect_slots(std::string& why);
   bool bind_own_weights(std::string& why);
   bool make_arenas();
+  bool indices_in_range(void* const* inputs, std::string& why) const;
 
   FileMap file_;
   Index index_;

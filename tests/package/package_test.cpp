@@ -64,6 +64,7 @@ TEST_CASE("the index refuses what lies outside the file") {
   runtime::Index index;
   index.threads = 2;
   index.weights.push_back({"fc.weight", "f32", false, {2, 3}, {64, 24}});
+  index.limits.push_back({1, -10, 10});
   index.variants.push_back({"avx2", {128, 10}, {192, 100}});
   const std::string text = runtime::encode_index(index);
   runtime::Index back;

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext as nothing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,23 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("KERNELWRIGHT_BUILD", ROOT / "build"))
 
 SOURCES = {
+    # Indices as they are, and counted from the end.
+    "indices": """
+import torch
+
+
+class Lookup(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = torch.nn.Embedding(20, 8)
+
+    def forward(self, rows, places):
+        return self.table(rows)[:, places]
+
+
+def factory():
+    return Lookup().eval(), (torch.randint(0, 20, (3, 5)), torch.randint(-5, 5, (4,)))
+""",
     # Convolution and batch normalisation in training mode.
     "norm": """
 import torch
@@ -314,3 +332,17 @@ def test_the_original_given_serves_both_modes_with_the_package_s_state(make: Cal
     with pytest.warns(RuntimeWarning, match="made for train mode"):
         both((original.eval(), whole.eval()), x)
     assert calls(whole) == (2, 2)
+
+
+def test_an_index_out_of_range_is_the_original_s_error(make: Callable[[str], Made]) -> None:
+    original, fast = make("indices")
+    rows, places = torch.randint(0, 20, (3, 5)), torch.tensor([-5, 4, 0, -1])
+    both((original, fast), rows, places)
+    assert calls(fast) == (1, 0)
+    wrong = rows.clone()
+    wrong[2, 4] = 20
+    for bad in ((wrong, places), (rows, torch.tensor([0, 0, 0, 5])), (rows, torch.tensor([0, 0, 0, -6]))):
+        with pytest.warns(RuntimeWarning, match="an index is out of range") if not fast._said else nothing():
+            with pytest.raises(IndexError):
+                fast(*bad)
+    assert calls(fast) == (1, 3)
