@@ -57,7 +57,8 @@ void Clock::simdgroup_barrier(uint32_t simdgroup, uint32_t flags) {
 
 Memory::Memory(char* begin, uint64_t bytes, std::vector<Region> regions)
     : begin_(reinterpret_cast<uintptr_t>(begin)), bytes_(bytes), regions_(std::move(regions)) {
-  check(regions_.size() < 65536 && !regions_.empty(), "number of regions");
+  check(regions_.size() < 65536, "number of regions");
+  if (regions_.empty()) regions_.emplace_back();  // whoever has no buffers may touch none
   page_owner_.resize(bytes / page_bytes + 1);
   // A gap's first half belongs to the region before it, its second half to the one after.
   size_t owner = 0;
@@ -135,6 +136,7 @@ struct Follower::Place {
 
 Follower::Follower(Launch& launch, char* group_memory, uintptr_t stacks_begin, uint64_t stacks_bytes)
     : launch_(launch),
+      memory_(launch.memory),
       arena_(reinterpret_cast<uintptr_t>(group_memory)),
       stacks_begin_(stacks_begin),
       stacks_bytes_(stacks_bytes),
@@ -205,10 +207,9 @@ RawReport Follower::report(Fault fault, const Place& place, uint64_t byte, uintp
   return raw;
 }
 
-void Follower::access(uintptr_t address, uint32_t bytes, bool write, uintptr_t pc) {
-  if (address - stacks_begin_ < stacks_bytes_) return;
+void Follower::follow(uintptr_t address, uint32_t bytes, bool write, uintptr_t pc) {
   if (has_pending_) settle();
-  if (--steps_left_ == 0) {
+  if (steps_left_ == 0 || (write && --steps_left_ == 0)) {
     launch_.reports->add(report(Fault::endless, Place{}, 0, pc));
     give_up();
   }
@@ -218,7 +219,7 @@ void Follower::access(uintptr_t address, uint32_t bytes, bool write, uintptr_t p
     launch_.reports->add(report(Fault::read_only, place, place.byte, pc));
     give_up();
   }
-  if (ThreadProfile* profile = profile_here()) profile->access(*launch_.memory, address, bytes, write, pc);
+  if (launch_.profile_on) profile_here()->access(*launch_.memory, address, bytes, write, pc);
   const uint32_t granule = 1u << place.granule_log2;
   if (!place.cells) {
     if (!place.initialised && !bit(place.region->bits, place.byte)) never_written(place, place.byte, pc);
@@ -242,7 +243,7 @@ void Follower::atomic(uintptr_t address, uint32_t bytes, uint32_t kind, uintptr_
   if (!find(address, bytes, kind != KW_EMU_ATOMIC_LOAD, pc, place)) return;
   (void)site;
   if (place.device) did_atomic_ = true;
-  if (ThreadProfile* profile = profile_here()) profile->atomic();
+  if (launch_.profile_on) profile_here()->atomic();
   if (!place.cells) return;
   const Kind kinds[] = {Kind::atomic_load, Kind::atomic_store, Kind::atomic_update};
   check_cell(place.cells[place.byte >> place.granule_log2], place, place.byte, kinds[kind % 3], pc);
@@ -262,6 +263,12 @@ bool Follower::before(uint64_t stamp, bool device) const {
 bool Follower::synchronised(uint64_t stamp) const { return did_atomic_ && group_of(stamp) != group_; }
 
 void Follower::check_cell(Cell& cell, const Place& place, uint64_t byte, Kind kind, uintptr_t pc) {
+  if (kind == Kind::write && place.device && place.access_bytes >= (1u << place.granule_log2) &&
+      (load(cell.written) | load(cell.read)) == 0) {  // the first to touch it
+    store(cell.written, group_ << group_shift | uint64_t{clock.now} << time_shift | kw_emu_current.thread->index);
+    cell.written_pc = code_offset(pc);
+    return;
+  }
   const bool atomic = kind >= Kind::atomic_load, write = kind == Kind::write || kind >= Kind::atomic_store;
   const uint64_t mine = group_ << group_shift | uint64_t{clock.now} << time_shift | (atomic ? atomic_bit : 0) |
                         kw_emu_current.thread->index;

@@ -75,7 +75,18 @@ class Follower {
 
   void begin_group(uint64_t group);
   /// An access that is about to happen.
-  void access(uintptr_t address, uint32_t bytes, bool write, uintptr_t pc);
+  void access(uintptr_t address, uint32_t bytes, bool write, uintptr_t pc) {
+    if (address - stacks_begin_ < stacks_bytes_) return;
+    if (!write && --steps_left_ != 0 && memory_ && !launch_.profile_on) {
+      // Most accesses read what the host wrote and no thread may write.
+      if (const uint64_t offset = address - memory_->begin(); offset < memory_->bytes()) {
+        const Region& region = *memory_->near(offset);
+        const uint64_t byte = offset - region.begin;
+        if (!region.cells && region.initialised && byte < region.bytes && bytes <= region.bytes - byte) return;
+      }
+    }
+    follow(address, bytes, write, pc);
+  }
   void access_range(uintptr_t address, uint64_t bytes, bool write, uintptr_t pc);
   void atomic(uintptr_t address, uint32_t bytes, uint32_t kind, uintptr_t pc, const KwEmuSite& site);
   void fence() { fenced_ = true; }
@@ -97,6 +108,7 @@ class Follower {
     Cell* end_cell = nullptr;
     RawReport report;
   };
+  void follow(uintptr_t address, uint32_t bytes, bool write, uintptr_t pc);
   bool find(uintptr_t address, uint64_t bytes, bool write, uintptr_t pc, Place& place);
   void outside(const Place& place, uintptr_t pc);
   void check_cell(Cell& cell, const Place& place, uint64_t byte, Kind kind, uintptr_t pc);
@@ -110,6 +122,7 @@ class Follower {
   uint32_t code_offset(uintptr_t pc) const { return static_cast<uint32_t>(pc - launch_.code_begin); }
 
   Launch& launch_;
+  Memory* memory_;
   uintptr_t arena_, stacks_begin_;
   uint64_t stacks_bytes_;
   Cell* arena_cells_;

@@ -8,7 +8,8 @@
 using kw::emulator::Follower;
 using kw::emulator::Meeting;
 using kw::emulator::Scheduler;
-using kw::emulator::scheduler_here;
+using kw::emulator::running_follower;
+using kw::emulator::running_scheduler;
 
 namespace {
 
@@ -31,13 +32,8 @@ inline Meeting meeting_at(void* const* frame) {
 #define KW_MEETING_HERE (Meeting{reinterpret_cast<uintptr_t>(__builtin_return_address(0)), 0})
 #endif
 
-Follower* follower_here() {
-  Scheduler* scheduler = scheduler_here();
-  return scheduler ? scheduler->follower() : nullptr;
-}
-
 inline void touch(const void* address, uint64_t bytes, bool write, void* pc) {
-  Follower* follower = follower_here();
+  Follower* follower = running_follower;
   if (!follower) return;
   const auto at = reinterpret_cast<uintptr_t>(address);
   if (bytes <= 64)
@@ -51,33 +47,33 @@ inline void touch(const void* address, uint64_t bytes, bool write, void* pc) {
 extern "C" {
 
 void kw_emu_threadgroup_barrier(kw_emu_u32 flags, KwEmuSite site) {
-  scheduler_here()->threadgroup_barrier(flags, site);
+  running_scheduler->threadgroup_barrier(flags, site);
 }
 
 void kw_emu_simdgroup_barrier(kw_emu_u32 flags, KwEmuSite site) {
-  scheduler_here()->simd(nullptr, 0, nullptr, 0, flags, site, KW_MEETING_HERE);
+  running_scheduler->simd(nullptr, 0, nullptr, 0, flags, site, KW_MEETING_HERE);
 }
 
 void kw_emu_simd(void* value, kw_emu_u32 bytes, KwEmuCombine combine, kw_emu_u32 kind, KwEmuSite site) {
-  scheduler_here()->simd(value, bytes, combine, kind, 0, site, KW_MEETING_HERE);
+  running_scheduler->simd(value, bytes, combine, kind, 0, site, KW_MEETING_HERE);
 }
 
 void kw_emu_fence(kw_emu_u32, kw_emu_u32, KwEmuSite) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 
-kw_emu_u32 kw_emu_live_lanes(void) { return scheduler_here()->live_lanes(); }
+kw_emu_u32 kw_emu_live_lanes(void) { return running_scheduler->live_lanes(); }
 
-int kw_emu_next_thread(void) { return scheduler_here()->next_thread(); }
+int kw_emu_next_thread(void) { return running_scheduler->next_thread(); }
 
 void* kw_emu_group_variable_slow(KwEmuGroupSlot* slot) {
   using kw::emulator::GroupArena;
-  Scheduler& scheduler = *scheduler_here();
+  Scheduler& scheduler = *running_scheduler;
   const uint32_t offset = scheduler.launch().arena->place(slot);
   if (offset == GroupArena::capacity_bytes) scheduler.out_of_group_memory(*slot);
   return kw_emu_current.group_memory + offset;
 }
 
 void kw_emu_atomic(const volatile void* address, kw_emu_u32 bytes, kw_emu_u32 kind, KwEmuSite site) {
-  if (Follower* follower = follower_here())
+  if (Follower* follower = running_follower)
     follower->atomic(reinterpret_cast<uintptr_t>(address), bytes, kind,
                      reinterpret_cast<uintptr_t>(__builtin_return_address(0)), site);
 }

@@ -15,8 +15,6 @@ __thread KwEmuCurrent kw_emu_current;
 namespace kw::emulator {
 namespace {
 
-__thread Scheduler* running = nullptr;
-
 void fill_poison(char* begin, size_t bytes) {
   constexpr uint64_t pattern = 0x0001000100010001u * KW_EMU_POISON16;
   for (size_t at = 0; at + 8 <= bytes; at += 8) std::memcpy(begin + at, &pattern, 8);
@@ -48,11 +46,12 @@ bool same(const KwEmuSite& a, const KwEmuSite& b) {
   return a.line == b.line && a.column == b.column && (a.file == b.file || std::strcmp(a.file, b.file) == 0);
 }
 
-void give_up_here() { running->give_up(); }
+void give_up_here() { running_scheduler->give_up(); }
 
 }  // namespace
 
-Scheduler* scheduler_here() { return running; }
+__thread Scheduler* running_scheduler = nullptr;
+__thread Follower* running_follower = nullptr;
 
 Stacks::Stacks(uint32_t count) : count_(count) {
   constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
@@ -85,9 +84,11 @@ Scheduler::Scheduler(Launch& launch) : launch_(launch) {
 Scheduler::~Scheduler() { ::munmap(arena_, GroupArena::capacity_bytes); }
 
 void Scheduler::run() {
-  running = this;
-  if (checked_) follower_ = std::make_unique<Follower>(launch_, arena_, stacks_->begin(), stacks_->bytes());
+  running_scheduler = this;
+  if (checked_)
+    follower_ = std::make_unique<Follower>(launch_, arena_, stacks_->begin(), stacks_->bytes());
   if (follower_) follower_->give_up = give_up_here;
+  running_follower = follower_.get();
   if (launch_.mode == Mode::profile) profile_ = std::make_unique<ThreadProfile>(*launch_.profile, arena_);
   const Size3 groups = launch_.dim.groups();
   for (size_t i = 0; i < 3; ++i) {
@@ -107,14 +108,15 @@ void Scheduler::run() {
   if (profile_) profile_->finish(*launch_.profile);
   profile_.reset();
   kw_emu_current = {};
-  running = nullptr;
+  running_scheduler = nullptr;
+  running_follower = nullptr;
 }
 
 /// A stack that has nothing left to run starts what pick() chose.
 void Scheduler::fiber_main() {
   for (;;) {
-    running->launch_.kernel->entry(&running->args_);
-    Scheduler& self = *running;
+    Scheduler& self = *running_scheduler;
+    self.launch_.kernel->entry(&self.args_);
     void* abandoned = nullptr;
     if (self.next_ == none) kw_emu_switch_stack(&abandoned, self.main_stack_);
     self.go(&abandoned, self.next_);
@@ -198,7 +200,7 @@ int Scheduler::choose(uint32_t simdgroup) {
 }
 
 /// The fiber to go on with, or none when every threadgroup has ended.
-int Scheduler::pick() {
+int Scheduler::pick_slowly() {
   for (;;) {
     Simdgroup& s = simdgroups_[cursor_];
     if (s.ready) return choose(cursor_);
@@ -282,12 +284,12 @@ void Scheduler::release_barrier() {
   cursor_ = choose_simdgroup();
 }
 
-void Scheduler::become(int fiber) {
+inline void Scheduler::become(int fiber) {
   current_ = fiber;
   kw_emu_current.thread = &threads_[static_cast<size_t>(fiber)];
 }
 
-void Scheduler::go(void** from, int to) {
+inline void Scheduler::go(void** from, int to) {
   become(to);
   ++counts_.switches;
   Fiber& fiber = fibers_[static_cast<size_t>(to)];
@@ -300,13 +302,16 @@ void Scheduler::go(void** from, int to) {
   kw_emu_switch_stack(from, fiber.stack);
 }
 
-void Scheduler::block(int self) {
+inline void Scheduler::block(int self) {
   const int to = pick();
   if (to != self) go(&fibers_[static_cast<size_t>(self)].stack, to);
 }
 
-void Scheduler::count_step(const KwEmuSite& site) {
-  if (--steps_left_ != 0) return;
+inline void Scheduler::count_step(const KwEmuSite& site) {
+  if (--steps_left_ == 0) [[unlikely]] too_many_steps(site);
+}
+
+void Scheduler::too_many_steps(const KwEmuSite& site) {
   launch_.reports->add(here(Fault::endless, site));
   give_up();
 }

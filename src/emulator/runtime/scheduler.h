@@ -74,7 +74,14 @@ class Scheduler {
   bool begin_group();
   void place_group(uint64_t linear);
   void size_group();
-  int pick();
+  int pick() {
+    const Simdgroup& s = simdgroups_[cursor_];
+    return s.ready && !seeded_ ? first_ready(s) : pick_slowly();
+  }
+  int first_ready(const Simdgroup& s) const {
+    return static_cast<int>(cursor_ * lanes_per_simdgroup) + __builtin_ctz(s.ready);
+  }
+  int pick_slowly();
   int choose(uint32_t simdgroup);
   uint32_t choose_simdgroup();
   void meet(uint32_t simdgroup);
@@ -84,6 +91,7 @@ class Scheduler {
   void block(int self);
   void go(void** from, int to);
   void count_step(const KwEmuSite& site);
+  void too_many_steps(const KwEmuSite& site);
   RawReport here(Fault fault, const KwEmuSite& site) const;
   uint32_t random();
 
@@ -107,7 +115,8 @@ class Scheduler {
   std::unique_ptr<Simdgroup[]> simdgroups_;
 };
 
-/// The scheduler of this operating-system thread, or nullptr.
-Scheduler* scheduler_here();
+/// The scheduler of this operating-system thread, and in checked launches its follower; or nullptr.
+extern __thread Scheduler* running_scheduler;
+extern __thread Follower* running_follower;
 
 }  // namespace kw::emulator

@@ -236,6 +236,7 @@ std::string Worker::dispatch(const wire::Request& request, const wire::DispatchS
   launch.only_groups = spec.only_groups;
   launch.memory = memory;
   launch.profile = &profile;
+  launch.profile_on = request.mode == Mode::profile;
   launch.arena = arena.get();
   launch.reports = &reports;
   if (std::string why = bind(spec, request.regions, launch); !why.empty()) return why;
@@ -280,7 +281,7 @@ wire::Reply Worker::answer(const wire::Request& request) {
   running.arena = arena_;
   running.regions = &request.regions;
   std::unique_ptr<Memory> memory;
-  if (request.mode != Mode::plain && !request.regions.empty()) {
+  if (request.mode != Mode::plain) {
     std::vector<Region> regions;
     for (const wire::RegionSpec& spec : request.regions) {
       Region region;
