@@ -89,6 +89,33 @@ void add_package(CLI::App& verb, PackageOptions& o) {
   verb.add_flag("--inspect", o.inspect, "Print what it holds, after checking every hash")->required();
 }
 
+void add_emulate(CLI::App& verb, EmulateOptions& o) {
+  verb.add_option("source", o.source, "KERNELS.metal")->required();
+  verb.add_option("--plan", o.plan, "Launches as a Plan; --arg then gives the module's inputs in order");
+  verb.add_option("--kernel", o.kernel, "One kernel, by its host name");
+  verb.add_option("--groups", o.groups, "Threadgroups: X[,Y[,Z]]");
+  verb.add_option("--threads", o.threads_grid, "Threads of the grid instead of --groups; ragged last groups");
+  verb.add_option("--group", o.group, "Threads of a threadgroup: X[,Y[,Z]]");
+  verb.add_option("--arg", o.args,
+                  "A buffer argument, in order: out:f32[64,32], rand:f16[8], zeros:, ones:, iota:, "
+                  "file=PATH:f32[8], or a scalar u32:64, f32:0.5")
+      ->allow_extra_args(false);
+  verb.add_option("--constant", o.constants, "Function constant: NAME=bool:true or INDEX=u32:4")
+      ->allow_extra_args(false);
+  verb.add_option("--threadgroup-bytes", o.threadgroup_bytes, "Threadgroup argument: INDEX=BYTES")
+      ->allow_extra_args(false);
+  verb.add_option("-D", o.defines, "Macro: NAME or NAME=VALUE")->allow_extra_args(false);
+  verb.add_option("-I", o.include_dirs, "Folder for #include")->allow_extra_args(false);
+  verb.add_flag("--check", o.check, "Races, bounds, uninitialised reads, barriers");
+  verb.add_flag("--profile", o.profile, "Counts: traffic, arithmetic, conflicts, divergence (with --check's faults)");
+  verb.add_option("--schedule-seed", o.schedule_seed, "Shuffles threadgroups, simdgroups and threads (0: in order)");
+  verb.add_option("--step-limit", o.step_limit, "Most barriers and checked accesses of a threadgroup (0: none)");
+  verb.add_option("--timeout", o.timeout_s, "Wall clock of a launch [s]")->check(kPositive);
+  verb.add_option("--cores", o.cores, "Cores to use (0: all)")->check(CLI::Range(0, 1024));
+  verb.add_option("--show", o.shown, "Values to print of each output")->check(CLI::Range(0, 1000000));
+  verb.add_option("--save", o.save, "Folder for the outputs, as NAME.bin");
+}
+
 void apply_log_level(const CommonOptions& common) {
   if (common.quiet) set_log_level(LogLevel::quiet);
   if (common.verbose == 1) set_log_level(LogLevel::verbose);
@@ -131,6 +158,7 @@ int run(int argc, char** argv) {
   AdequacyOptions adequacy;
   BenchOptions bench;
   PackageOptions package;
+  EmulateOptions emulate;
   CLI::App app("A PyTorch module goes in; the same module comes out faster.", "kernelwright");
   app.set_version_flag("--version", "kernelwright " KW_VERSION);
   app.set_config("--config", "", "TOML file with the same names as the flags");
@@ -157,13 +185,9 @@ int run(int argc, char** argv) {
   add_bench(*verb("bench", "Time a package against every baseline", [&] { return run_bench_verb(common, bench); }),
             bench);
   add_package(*verb("package", "Look into a package", [&] { return run_package(common, package); }), package);
-  double resume_budget_usd = -1, resume_time_s = -1;
-  CLI::App& resume = *verb("resume", "Go on with the last run that was stopped",
-                           [&] { return run_resume(common, resume_budget_usd, resume_time_s); });
-  resume.add_option("--budget-usd", resume_budget_usd, "A new budget for the whole run [USD]")
-      ->check(CLI::Range(0.0, 1e5));
-  resume.add_option("--time", resume_time_s, "A new wall clock for what is left [s]")->check(kPositive);
-  verb("authors", "Who could write kernels here: configured, reachable, priced", [&] { return run_authors(common); });
+  add_emulate(*verb("emulate", "Run Metal kernels on this machine", [&] { return run_emulate(common, emulate); }),
+              emulate);
+  verb("resume", "Go on with the last run that was stopped", [&] { return run_resume(common); });
   verb("doctor", "What this machine has, and how fast it is", [&] { return run_doctor(common); });
   try {
     app.parse(argc, argv);
@@ -181,5 +205,6 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   if (argc > 1 && std::strcmp(argv[1], "--kw-worker") == 0) return kw::target::worker_main(argc, argv);
   if (argc == 3 && std::strcmp(argv[1], "--kw-import") == 0) return kw::app::import_main(argv[2]);
+  if (argc == 2 && std::strcmp(argv[1], "--kw-emulate-serve") == 0) return kw::app::emulate_serve_main();
   return kw::app::run(argc, argv);
 }

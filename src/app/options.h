@@ -68,6 +68,20 @@ struct PackageOptions {
   bool inspect = false;
 };
 
+struct EmulateOptions {
+  std::string source;  // .metal
+  std::string plan, kernel;
+  std::string groups, group = "1", threads_grid;  // "X", "X,Y" or "X,Y,Z"
+  std::vector<std::string> args, constants, threadgroup_bytes, defines, include_dirs;
+  bool check = false, profile = false;
+  uint64_t schedule_seed = 0;
+  uint64_t step_limit = 0;
+  double timeout_s = 60;  // per launch
+  int cores = 0;
+  size_t shown = 8;  // values of each output
+  std::string save;  // folder for the outputs' bytes
+};
+
 /// Each verb: runs, prints its result, returns the exit code (0 done, 1 checked and failed, 3 stopped at a budget).
 int run_optimize(const CommonOptions& common, const OptimizeOptions& options);
 /// `budget_usd` below 0 keeps the stopped run's.
@@ -82,5 +96,8 @@ int run_bench_verb(const CommonOptions& common, const BenchOptions& options);
 int run_package(const CommonOptions& common, const PackageOptions& options);
 int run_authors(const CommonOptions& common);
 int run_doctor(const CommonOptions& common);
+int run_emulate(const CommonOptions& common, const EmulateOptions& options);
+/// For python: requests on stdin, answers on stdout, a JSON object a line (see emulate_serve.cpp).
+int emulate_serve_main();
 
 }  // namespace kw::app

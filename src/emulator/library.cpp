@@ -78,6 +78,7 @@ Result<std::unique_ptr<Library>> Library::open(const MetalSource& source, const 
   if (!toolchain) return toolchain.failure();
   CompileOptions compile;
   compile.mode.checked = options.mode != Mode::plain;
+  compile.mode.profile = options.mode == Mode::profile;
   compile.mode.fast_math = options.fast_math;
   compile.kernels = options.kernels;
   auto module = compile_metal(*toolchain, source, compile);
@@ -122,7 +123,11 @@ Status Job::launch(const KernelDescription& kernel, const std::vector<uint32_t>&
   dispatch.kernel = kernel.name;
   dispatch.dim = dim;
   dispatch.threadgroup = threadgroup;
-  for (size_t i = 0; i < buffers.size(); ++i) dispatch.buffers.push_back({*arguments[i]->index, buffers[i], 0});
+  for (size_t i = 0; i < buffers.size(); ++i) {
+    dispatch.buffers.push_back({*arguments[i]->index, buffers[i], 0});
+    if (arguments[i]->is_written)
+      written_by_[buffers_.at(buffers[i]).name] = {kernel.name, kernel.file, arguments[i]->line};
+  }
   dispatches_.push_back(std::move(dispatch));
   return ok_status();
 }
@@ -137,7 +142,15 @@ Result<RunReply> Job::run(Session& session, const RunOptions& options) {
         std::memcpy(session.data(i) + at, &poison, 2);
       }
   }
-  return session.run(dispatches_, options);
+  auto reply = session.run(dispatches_, options);
+  if (!reply) return reply;
+  for (Report& report : reply->reports)
+    if (const auto at = written_by_.find(report.buffer); report.kind == "unwritten" && at != written_by_.end()) {
+      report.kernel = at->second.kernel;
+      report.file = at->second.file;
+      report.line = at->second.line;
+    }
+  return reply;
 }
 
 namespace {
@@ -180,6 +193,38 @@ std::vector<std::pair<std::string, std::string>> profile_lines(const wire::Dispa
       {"lanes at work", ratio(p.lane_instructions, p.slot_instructions)},
       {"occupancy", occupancy(c, dim)},
       {"followed threadgroups", fmt::format("{} of {}", p.followed_groups, c.counts.groups)},
+  };
+}
+
+std::vector<std::pair<std::string, uint64_t>> profile_numbers(const wire::DispatchCounts& c) {
+  const ProfileCounts& p = c.profile;
+  return {
+      {"threads", c.counts.threads},
+      {"threadgroups", c.counts.groups},
+      {"read_bytes", p.device_read_bytes},
+      {"written_bytes", p.device_written_bytes},
+      {"least_read_bytes", c.least_read_bytes},
+      {"least_written_bytes", c.least_written_bytes},
+      {"flops", p.flops},
+      {"barriers", c.counts.barriers},
+      {"simdgroup_barriers", c.counts.simdgroup_barriers},
+      {"simd_reductions", c.counts.simd_operations[0]},
+      {"simd_shuffles", c.counts.simd_operations[1]},
+      {"simd_matrix_operations", c.counts.simd_operations[2]},
+      {"simd_votes", c.counts.simd_operations[3]},
+      {"atomics", p.atomics},
+      {"threadgroup_bytes", c.threadgroup_bytes},
+      {"threadgroup_read_bytes", p.threadgroup_read_bytes},
+      {"threadgroup_written_bytes", p.threadgroup_written_bytes},
+      {"threadgroup_accesses", p.threadgroup_accesses},
+      {"bank_conflicts", p.bank_conflicts},
+      {"device_accesses", p.device_accesses},
+      {"uncoalesced_accesses", p.uncoalesced_accesses},
+      {"device_lines", p.device_lines},
+      {"least_device_lines", p.device_least_lines},
+      {"lane_instructions", p.lane_instructions},
+      {"slot_instructions", p.slot_instructions},
+      {"followed_threadgroups", p.followed_groups},
   };
 }
 

@@ -53,6 +53,11 @@ class Job {
   std::vector<BufferSpec> buffers_;
   std::vector<std::string> contents_;
   std::map<std::string, uint32_t> constants_;
+  struct Declaration {
+    std::string kernel, file;
+    uint32_t line = 0;
+  };
+  std::map<std::string, Declaration> written_by_;  // by buffer: the last kernel that may write it
   std::vector<Dispatch> dispatches_;
 };
 
@@ -61,5 +66,8 @@ std::vector<const ArgumentDescription*> buffer_arguments(const KernelDescription
 
 /// Counts as people read them: a line each, for --profile. Occupancy and the least traffic are estimates and say so.
 std::vector<std::pair<std::string, std::string>> profile_lines(const wire::DispatchCounts& counts, const Dim& dim);
+
+/// The same counts as numbers under stable names, for --json.
+std::vector<std::pair<std::string, uint64_t>> profile_numbers(const wire::DispatchCounts& counts);
 
 }  // namespace kw::emulator

@@ -119,7 +119,7 @@ std::vector<std::string> metal_compiler_flags(const BuildMode& mode) {
       "-disable-block-placement", "-Xclang", "-ffloat16-excess-precision=none", "-gline-tables-only",
       "-fdiagnostics-color=never", "-fno-caret-diagnostics", "-fno-spell-checking", "-ferror-limit=20", "-w"};
   flags.push_back(mode.fast_math ? "-ffp-contract=fast" : "-ffp-contract=off");
-  if (mode.checked)
+  if (mode.checked || mode.profile)
     flags.insert(flags.end(), {"-DKW_EMU_CHECKED", "-fsanitize=kernel-address", "-mllvm",
                                "-asan-instrumentation-with-call-threshold=0", "-mllvm", "-asan-stack=0", "-mllvm",
                                "-asan-globals=0", "-mllvm", "-asan-kernel-mem-intrinsic-prefix=1",

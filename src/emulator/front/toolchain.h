@@ -10,6 +10,7 @@ namespace kw::emulator {
 /// How the generated code is built. Each set of flags has its own precompiled metal_stdlib.
 struct BuildMode {
   bool checked = false;    // call-outs at every load and store
+  bool profile = false;    // checked, and every basic block says what it computes
   bool fast_math = false;  // contraction of a * b + c, as Metal's fast math does
 };
 

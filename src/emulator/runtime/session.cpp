@@ -216,8 +216,9 @@ std::vector<Report> Session::sentences(const wire::Reply& reply) const {
     Report report;
     report.kind = "unwritten";
     const wire::RegionSpec& region = regions_.at(missing.region);
-    report.sentence = fmt::format("{} of {} bytes of buffer {} were never written, the first at byte {}", missing.bytes,
-                                  region.bytes, region.name, missing.first_byte);
+    report.buffer = region.name;
+    report.sentence = fmt::format("{} of {} bytes of buffer {} were never written, the first at byte {}",
+                                  missing.bytes, region.bytes, region.name, missing.first_byte);
     reports.push_back(std::move(report));
   }
   return reports;

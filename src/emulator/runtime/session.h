@@ -42,6 +42,7 @@ struct Report {
   std::string kind;
   std::string sentence;
   std::string kernel;
+  std::string buffer;  // of unwritten
   std::string file;
   uint32_t line = 0;
   std::string other_file;  // of the other access of a race, or the other barrier
