@@ -104,7 +104,7 @@ uint32_t Job::buffer(const BufferSpec& spec, std::string content) {
 
 uint32_t Job::constant(const std::string& bytes) {
   const auto [at, fresh] = constants_.try_emplace(bytes, 0);
-  if (fresh) at->second = buffer({fmt::format("constant {}", constants_.size()), bytes.size()}, bytes);
+  if (fresh) at->second = buffer({fmt::format("constant {}", constants_.size()), bytes.size(), true, false, false}, bytes);
   return at->second;
 }
 

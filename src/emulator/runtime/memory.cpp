@@ -209,7 +209,7 @@ RawReport Follower::report(Fault fault, const Place& place, uint64_t byte, uintp
 
 void Follower::follow(uintptr_t address, uint32_t bytes, bool write, uintptr_t pc) {
   if (has_pending_) settle();
-  if (steps_left_ == 0 || (write && --steps_left_ == 0)) {
+  if (--steps_left_ == 0) {
     launch_.reports->add(report(Fault::endless, Place{}, 0, pc));
     give_up();
   }
@@ -236,12 +236,11 @@ void Follower::access_range(uintptr_t address, uint64_t bytes, bool write, uintp
     access(address + at, static_cast<uint32_t>(std::min<uint64_t>(bytes - at, 4096)), write, pc);
 }
 
-void Follower::atomic(uintptr_t address, uint32_t bytes, uint32_t kind, uintptr_t pc, const KwEmuSite& site) {
+void Follower::atomic(uintptr_t address, uint32_t bytes, uint32_t kind, uintptr_t pc) {
   if (address - stacks_begin_ < stacks_bytes_) return;
   if (has_pending_) settle();
   Place place;
   if (!find(address, bytes, kind != KW_EMU_ATOMIC_LOAD, pc, place)) return;
-  (void)site;
   if (place.device) did_atomic_ = true;
   if (launch_.profile_on) profile_here()->atomic();
   if (!place.cells) return;

@@ -31,6 +31,7 @@ struct Region {
   uint64_t begin = 0, bytes = 0;  // from the arena's begin
   bool initialised = true;        // by the host: else `bits` says which bytes are
   bool writable = false;          // in this launch
+  bool counted = true;            // in profiles; a launch's scalars are not
   uint8_t granule_log2 = 2;
   Cell* cells = nullptr;  // of writable regions during a launch
   uint64_t cells_bytes = 0;
@@ -77,18 +78,22 @@ class Follower {
   /// An access that is about to happen.
   void access(uintptr_t address, uint32_t bytes, bool write, uintptr_t pc) {
     if (address - stacks_begin_ < stacks_bytes_) return;
-    if (!write && --steps_left_ != 0 && memory_ && !launch_.profile_on) {
+    const uint64_t offset = address - memory_->begin();
+    if (offset >= memory_->bytes()) {
+      if (address - arena_ >= GroupArena::capacity_bytes && address >= Memory::page_bytes) return;  // ours or constant
+    } else if (!write && !launch_.profile_on && steps_left_ != 1) {
       // Most accesses read what the host wrote and no thread may write.
-      if (const uint64_t offset = address - memory_->begin(); offset < memory_->bytes()) {
-        const Region& region = *memory_->near(offset);
-        const uint64_t byte = offset - region.begin;
-        if (!region.cells && region.initialised && byte < region.bytes && bytes <= region.bytes - byte) return;
+      const Region& region = *memory_->near(offset);
+      const uint64_t byte = offset - region.begin;
+      if (!region.cells && region.initialised && byte < region.bytes && bytes <= region.bytes - byte) {
+        --steps_left_;
+        return;
       }
     }
     follow(address, bytes, write, pc);
   }
   void access_range(uintptr_t address, uint64_t bytes, bool write, uintptr_t pc);
-  void atomic(uintptr_t address, uint32_t bytes, uint32_t kind, uintptr_t pc, const KwEmuSite& site);
+  void atomic(uintptr_t address, uint32_t bytes, uint32_t kind, uintptr_t pc);
   void fence() { fenced_ = true; }
   /// Decides about the last write that raced: storing what was there already harms nobody.
   void settle();

@@ -20,10 +20,12 @@ inline Meeting meeting_at(void* const* frame) {
   constexpr int deepest = 32;
   Meeting meeting{reinterpret_cast<uintptr_t>(frame[1]), 0};
   const auto* at = static_cast<void* const*>(frame[0]);
-  for (int depth = 0; depth < deepest && at && *static_cast<void* const*>(*at); ++depth) {
+  for (int depth = 0; depth < deepest; ++depth) {
+    const auto* caller = static_cast<void* const*>(*at);
+    if (!caller || !*caller) break;  // `at` is the entry's frame, `caller` that of the fiber's first function
     meeting.inner = meeting.inner * 31 + meeting.outer;
     meeting.outer = reinterpret_cast<uintptr_t>(at[1]);
-    at = static_cast<void* const*>(*at);
+    at = caller;
   }
   return meeting;
 }
@@ -72,10 +74,13 @@ void* kw_emu_group_variable_slow(KwEmuGroupSlot* slot) {
   return kw_emu_current.group_memory + offset;
 }
 
-void kw_emu_atomic(const volatile void* address, kw_emu_u32 bytes, kw_emu_u32 kind, KwEmuSite site) {
-  if (Follower* follower = running_follower)
-    follower->atomic(reinterpret_cast<uintptr_t>(address), bytes, kind,
-                     reinterpret_cast<uintptr_t>(__builtin_return_address(0)), site);
+void kw_emu_atomic(const volatile void* address, kw_emu_u32 bytes, kw_emu_u32 kind, KwEmuSite) {
+  Follower* follower = running_follower;
+  if (!follower) return;
+  // The caller is a function of metal_stdlib that is not inlined; its caller is the user's code.
+  const auto* frame = static_cast<void* const*>(__builtin_frame_address(0));
+  const auto* atomic_frame = static_cast<void* const*>(frame[0]);
+  follower->atomic(reinterpret_cast<uintptr_t>(address), bytes, kind, reinterpret_cast<uintptr_t>(atomic_frame[1]));
 }
 
 void kw_emu_block(kw_emu_u32 block, kw_emu_u32 flops, kw_emu_u32 instructions) {

@@ -55,6 +55,7 @@ void ThreadProfile::access(Memory& memory, uintptr_t address, uint32_t bytes, bo
   if (!device && address - arena_ >= GroupArena::capacity_bytes) return;
   if (device) {
     Region& region = *memory.near(offset);
+    if (!region.counted) return;
     mark(write ? region.written_bits : region.read_bits, offset - region.begin, offset - region.begin + bytes);
     (write ? counts_.device_written_bytes : counts_.device_read_bytes) += bytes;
   } else {

@@ -176,7 +176,7 @@ Status Session::place_buffers(const std::vector<BufferSpec>& buffers) {
   uint64_t at = least_gap_bytes;
   std::vector<wire::RegionSpec> regions;
   for (const BufferSpec& buffer : buffers) {
-    regions.push_back({buffer.name, at, buffer.bytes, buffer.initialised, buffer.must_be_written});
+    regions.push_back({buffer.name, at, buffer.bytes, buffer.initialised, buffer.must_be_written, buffer.counted});
     at += round_up(buffer.bytes, page_bytes) + least_gap_bytes + round_up(buffer.bytes / 2, page_bytes);
   }
   if (!child_->alive())

@@ -22,6 +22,7 @@ struct BufferSpec {
   uint64_t bytes = 0;
   bool initialised = true;       // false: reading what no launch wrote is a fault
   bool must_be_written = false;  // an uninitialised buffer with bytes left that no launch wrote is a fault
+  bool counted = true;           // as traffic, in profiles
 };
 
 /// One launch. Buffer arguments name a buffer of Session::place_buffers by its number.

@@ -109,7 +109,7 @@ std::string encode(const Request& r) {
             {"seed", r.seed},           {"steps", r.step_limit},
             {"threads", r.threads},     {"timeout", r.timeout_s}};
   for (const RegionSpec& s : r.regions)
-    j["regions"].push_back({s.name, s.begin, s.bytes, s.initialised, s.must_be_written});
+    j["regions"].push_back({s.name, s.begin, s.bytes, s.initialised, s.must_be_written, s.counted});
   for (const ConstantValue& c : r.constants) j["constants"].push_back({c.index, hex(c.bytes)});
   for (const DispatchSpec& d : r.dispatches) j["dispatches"].push_back(dispatch(d));
   return j.dump(-1, ' ', false, json::error_handler_t::replace);
@@ -124,7 +124,7 @@ bool decode(const std::string& text, Request& r) try {
   r.threads = j.at("threads");
   r.timeout_s = j.at("timeout");
   for (const json& s : j.value("regions", json::array()))
-    r.regions.push_back({s.at(0), s.at(1), s.at(2), s.at(3), s.at(4)});
+    r.regions.push_back({s.at(0), s.at(1), s.at(2), s.at(3), s.at(4), s.at(5)});
   for (const json& c : j.value("constants", json::array())) r.constants.push_back({c.at(0), unhex(c.at(1))});
   for (const json& d : j.value("dispatches", json::array())) r.dispatches.push_back(dispatch(d));
   return true;

@@ -12,7 +12,7 @@ namespace kw::emulator::wire {
 struct RegionSpec {
   std::string name;
   uint64_t begin = 0, bytes = 0;
-  bool initialised = true, must_be_written = false;
+  bool initialised = true, must_be_written = false, counted = true;
 };
 
 struct BoundBuffer {

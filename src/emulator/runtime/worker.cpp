@@ -289,6 +289,7 @@ wire::Reply Worker::answer(const wire::Request& request) {
       region.begin = spec.begin;
       region.bytes = spec.bytes;
       region.initialised = spec.initialised;
+      region.counted = spec.counted;
       regions.push_back(std::move(region));
     }
     memory = std::make_unique<Memory>(arena_, arena_bytes_, std::move(regions));
