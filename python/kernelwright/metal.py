@@ -59,7 +59,9 @@ def _program() -> str:
     build = Path(__file__).resolve().parents[2] / "build" / "kernelwright"
     found = given or (str(build) if build.exists() else shutil.which("kernelwright"))
     if not found:
-        raise MetalError("emulate.missing", "the program kernelwright is not installed", "put it on PATH or set KERNELWRIGHT")
+        raise MetalError(
+            "emulate.missing", "the program kernelwright is not installed", "put it on PATH or set KERNELWRIGHT"
+        )
     return found
 
 
@@ -167,7 +169,11 @@ def _size3(size: Size, name: str) -> list[int]:
 
 
 def _bytes_of(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().contiguous().reshape(-1).view(torch.uint8) if tensor.numel() else torch.empty(0, dtype=torch.uint8)
+    return (
+        tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+        if tensor.numel()
+        else torch.empty(0, dtype=torch.uint8)
+    )
 
 
 class MetalKernel:
@@ -306,7 +312,12 @@ def _include_folders() -> list[str]:
 
 
 def compile_shader(
-    source: str, *, check: bool | None = None, name: str = "program_source", include: Sequence[str] = (), timeout: float = 60
+    source: str,
+    *,
+    check: bool | None = None,
+    name: str = "program_source",
+    include: Sequence[str] = (),
+    timeout: float = 60,
 ) -> MetalLibrary:
     """Compiles Metal source for this machine. raises: MetalError, with the lines of the source that do not compile.
 

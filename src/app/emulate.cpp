@@ -24,8 +24,8 @@ using nlohmann::json;
 
 struct Work {
   Job job;
-  std::vector<uint32_t> outputs;  // buffers to show
-  std::vector<ElementType> types; // of every buffer of the job
+  std::vector<uint32_t> outputs;   // buffers to show
+  std::vector<ElementType> types;  // of every buffer of the job
 };
 
 /// --groups and --group, or --threads and --group.
@@ -129,8 +129,8 @@ std::string scalar_bytes(const std::string& type, const std::variant<int, int64_
 
 /// The element type of an argument as written in the source, if it is one that a Plan can name.
 std::string plan_type(const ArgumentDescription& argument) {
-  static const std::pair<const char*, const char*> rows[] = {
-      {"float", "f32"}, {"half", "f16"}, {"bfloat", "bf16"}, {"int", "i32"}, {"uint", "u32"}, {"long", "i64"}};
+  static const std::pair<const char*, const char*> rows[] = {{"float", "f32"}, {"half", "f16"}, {"bfloat", "bf16"},
+                                                             {"int", "i32"},   {"uint", "u32"}, {"long", "i64"}};
   std::string word;
   for (const char c : argument.type)
     if (std::isalnum(static_cast<unsigned char>(c)) || c == '_')
@@ -176,8 +176,9 @@ void gather_plan(Work& work, const Reflection& reflection, const EmulateOptions&
     if (buffer.role == kernel::Role::input) arg = inputs[static_cast<size_t>(buffer.index)];
     if (buffer.role == kernel::Role::parameter || buffer.role == kernel::Role::state)
       arg = random_argument(arg.type, arg.shape, seed + 1000 + work.job.buffers().size());
-    const uint32_t number = work.job.buffer({buffer.name, buffer.bytes, arg.kind != EmulateArg::Kind::out,
-                                             buffer.role == kernel::Role::output}, arg.content);
+    const uint32_t number = work.job.buffer(
+        {buffer.name, buffer.bytes, arg.kind != EmulateArg::Kind::out, buffer.role == kernel::Role::output},
+        arg.content);
     work.types.push_back(arg.type);
     if (buffer.role == kernel::Role::output) work.outputs.push_back(number);
   }
@@ -221,9 +222,14 @@ json output_json(Session& session, const Work& work, uint32_t number, size_t sho
     most = std::max(most, value);
   }
   const uint64_t finite = count - odd;
-  return {{"name", spec.name}, {"dtype", type.name}, {"elements", count}, {"first", first},
+  return {{"name", spec.name},
+          {"dtype", type.name},
+          {"elements", count},
+          {"first", first},
           {"mean", finite ? json(sum / static_cast<double>(finite)) : json()},
-          {"min", finite ? json(least) : json()}, {"max", finite ? json(most) : json()}, {"not_finite", odd}};
+          {"min", finite ? json(least) : json()},
+          {"max", finite ? json(most) : json()},
+          {"not_finite", odd}};
 }
 
 json report_json(const Report& report) {
@@ -244,8 +250,8 @@ void save_outputs(Session& session, const Work& work, const std::string& folder)
   fs::create_directories(folder, error);
   for (const uint32_t number : work.outputs) {
     const BufferSpec& spec = work.job.buffers()[number];
-    Status status = write_file_atomic(fs::path(folder) / (spec.name + ".bin"),
-                                      std::string_view(session.data(number), spec.bytes));
+    Status status =
+        write_file_atomic(fs::path(folder) / (spec.name + ".bin"), std::string_view(session.data(number), spec.bytes));
     status.value_or_throw();
   }
 }
@@ -261,10 +267,10 @@ void show(const Output& out, const json& result, const RunReply& reply, Job& job
     out.text(table_text(rows));
   }
   for (const json& output : result["outputs"])
-    out.text(fmt::format("{}: {} {}, mean {}, min {}, max {}, not finite {}, first {}", output["name"].get<std::string>(),
-                         output["elements"].dump(), output["dtype"].get<std::string>(), output["mean"].dump(),
-                         output["min"].dump(), output["max"].dump(), output["not_finite"].dump(),
-                         output["first"].dump()));
+    out.text(fmt::format("{}: {} {}, mean {}, min {}, max {}, not finite {}, first {}",
+                         output["name"].get<std::string>(), output["elements"].dump(),
+                         output["dtype"].get<std::string>(), output["mean"].dump(), output["min"].dump(),
+                         output["max"].dump(), output["not_finite"].dump(), output["first"].dump()));
   for (const Report& report : reply.reports)
     out.text(fmt::format("{} {}", out.red(report.kind + ":"), report.sentence));
 }
@@ -305,7 +311,10 @@ int run_emulate(const CommonOptions& common, const EmulateOptions& options) {
     if (could_not_run(report.kind))
       throw UserError({"emulate." + report.kind, report.sentence,
                        report.kind == "endless" ? "raise --timeout if the kernel only needs longer" : ""});
-  json result = {{"type", "result"}, {"schema_version", 1}, {"outputs", json::array()}, {"reports", json::array()},
+  json result = {{"type", "result"},
+                 {"schema_version", 1},
+                 {"outputs", json::array()},
+                 {"reports", json::array()},
                  {"launches", json::array()}};
   for (const uint32_t number : work.outputs)
     result["outputs"].push_back(output_json(library->session(), work, number, options.shown));

@@ -37,12 +37,18 @@ void store_bfloat(void* at, double value) {
 }
 
 constexpr ElementType types[] = {
-    {"f32", 4, load_as<float>, store_as<float>},       {"f16", 2, load_half, store_half},
-    {"bf16", 2, load_bfloat, store_bfloat},            {"i32", 4, load_as<int32_t>, store_as<int32_t>},
-    {"u32", 4, load_as<uint32_t>, store_as<uint32_t>}, {"i64", 8, load_as<int64_t>, store_as<int64_t>},
-    {"u64", 8, load_as<uint64_t>, store_as<uint64_t>}, {"i16", 2, load_as<int16_t>, store_as<int16_t>},
-    {"u16", 2, load_as<uint16_t>, store_as<uint16_t>}, {"i8", 1, load_as<int8_t>, store_as<int8_t>},
-    {"u8", 1, load_as<uint8_t>, store_as<uint8_t>},    {"bool", 1, load_as<uint8_t>, store_as<uint8_t>},
+    {"f32", 4, load_as<float>, store_as<float>},
+    {"f16", 2, load_half, store_half},
+    {"bf16", 2, load_bfloat, store_bfloat},
+    {"i32", 4, load_as<int32_t>, store_as<int32_t>},
+    {"u32", 4, load_as<uint32_t>, store_as<uint32_t>},
+    {"i64", 8, load_as<int64_t>, store_as<int64_t>},
+    {"u64", 8, load_as<uint64_t>, store_as<uint64_t>},
+    {"i16", 2, load_as<int16_t>, store_as<int16_t>},
+    {"u16", 2, load_as<uint16_t>, store_as<uint16_t>},
+    {"i8", 1, load_as<int8_t>, store_as<int8_t>},
+    {"u8", 1, load_as<uint8_t>, store_as<uint8_t>},
+    {"bool", 1, load_as<uint8_t>, store_as<uint8_t>},
 };
 
 constexpr uint64_t most_elements = uint64_t{1} << 34;
@@ -138,7 +144,8 @@ EmulateArg random_argument(const ElementType& type, const std::vector<int64_t>& 
   arg.shape = shape;
   Random random(seed * 0x9e3779b97f4a7c15u + 1);
   const bool floating = type.name[0] == 'f' || type.name == "bf16";
-  arg.content = filled(arg, [&](uint64_t) { return floating ? random.normal() : static_cast<double>(random.integer(0, 9)); });
+  arg.content =
+      filled(arg, [&](uint64_t) { return floating ? random.normal() : static_cast<double>(random.integer(0, 9)); });
   return arg;
 }
 
@@ -155,16 +162,22 @@ Result<EmulateArg> parse_argument(std::string_view text, uint64_t seed) {
     return arg;
   }
   if (kind == "rand") return random_argument(arg.type, arg.shape, seed);
-  if (kind == "zeros") arg.content = filled(arg, [](uint64_t) { return 0.0; });
-  else if (kind == "ones") arg.content = filled(arg, [](uint64_t) { return 1.0; });
-  else if (kind == "iota") arg.content = filled(arg, [](uint64_t i) { return static_cast<double>(i); });
-  else if (kind.substr(0, 5) == "file=") return from_file(text, kind.substr(5), std::move(arg));
-  else return bad(text, fmt::format("nothing is called {}", kind));
+  if (kind == "zeros")
+    arg.content = filled(arg, [](uint64_t) { return 0.0; });
+  else if (kind == "ones")
+    arg.content = filled(arg, [](uint64_t) { return 1.0; });
+  else if (kind == "iota")
+    arg.content = filled(arg, [](uint64_t i) { return static_cast<double>(i); });
+  else if (kind.substr(0, 5) == "file=")
+    return from_file(text, kind.substr(5), std::move(arg));
+  else
+    return bad(text, fmt::format("nothing is called {}", kind));
   return arg;
 }
 
 Result<emulator::Size3> parse_size3(std::string_view flag, std::string_view text) {
-  const Failure failure{"arguments", fmt::format("{} {} is no size", flag, text), "write X, X,Y or X,Y,Z, all at least 1"};
+  const Failure failure{"arguments", fmt::format("{} {} is no size", flag, text),
+                        "write X, X,Y or X,Y,Z, all at least 1"};
   emulator::Size3 size{1, 1, 1};
   for (size_t i = 0; i < 3; ++i) {
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), size[i]);
@@ -178,7 +191,8 @@ Result<emulator::Size3> parse_size3(std::string_view flag, std::string_view text
 }
 
 Result<emulator::wire::GroupBytes> parse_group_bytes(std::string_view text) {
-  const Failure failure{"arguments", fmt::format("{} is no threadgroup argument", text), "write INDEX=BYTES, like 0=4096"};
+  const Failure failure{"arguments", fmt::format("{} is no threadgroup argument", text),
+                        "write INDEX=BYTES, like 0=4096"};
   const size_t equals = text.find('=');
   if (equals == std::string_view::npos) return failure;
   emulator::wire::GroupBytes bytes;

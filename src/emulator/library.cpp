@@ -38,8 +38,8 @@ Status check_dim(const KernelDescription& kernel, const Dim& dim) {
       threads *= dim.threads[i];
     if (group > max_group_threads) break;
   }
-  const uint32_t most = kernel.max_total_threads ? std::min(kernel.max_total_threads, max_group_threads)
-                                                 : max_group_threads;
+  const uint32_t most =
+      kernel.max_total_threads ? std::min(kernel.max_total_threads, max_group_threads) : max_group_threads;
   if (group > most)
     return Failure{"emulate.launch",
                    fmt::format("{} is launched with {} x {} x {} threads a threadgroup; {} are the most", kernel.name,
@@ -66,8 +66,8 @@ Status check_threadgroup(const KernelDescription& kernel, const std::vector<wire
   uint64_t total = 0;
   for (const wire::GroupBytes& bytes : given) total += bytes.bytes;
   if (total > max_threadgroup_bytes)
-    return Failure{"emulate.launch", fmt::format("{} bytes of threadgroup memory; {} are the most", total,
-                                                 max_threadgroup_bytes), ""};
+    return Failure{"emulate.launch",
+                   fmt::format("{} bytes of threadgroup memory; {} are the most", total, max_threadgroup_bytes), ""};
   return ok_status();
 }
 
@@ -104,7 +104,8 @@ uint32_t Job::buffer(const BufferSpec& spec, std::string content) {
 
 uint32_t Job::constant(const std::string& bytes) {
   const auto [at, fresh] = constants_.try_emplace(bytes, 0);
-  if (fresh) at->second = buffer({fmt::format("constant {}", constants_.size()), bytes.size(), true, false, false}, bytes);
+  if (fresh)
+    at->second = buffer({fmt::format("constant {}", constants_.size()), bytes.size(), true, false, false}, bytes);
   return at->second;
 }
 
@@ -180,16 +181,15 @@ std::vector<std::pair<std::string, std::string>> profile_lines(const wire::Dispa
       {"flops", fmt::format("{}", p.flops)},
       {"barriers", fmt::format("{}", c.counts.barriers)},
       {"simdgroup barriers", fmt::format("{}", c.counts.simdgroup_barriers)},
-      {"simdgroup operations", fmt::format("{} reductions, {} shuffles, {} matrix, {} votes",
-                                           c.counts.simd_operations[0], c.counts.simd_operations[1],
-                                           c.counts.simd_operations[2], c.counts.simd_operations[3])},
+      {"simdgroup operations",
+       fmt::format("{} reductions, {} shuffles, {} matrix, {} votes", c.counts.simd_operations[0],
+                   c.counts.simd_operations[1], c.counts.simd_operations[2], c.counts.simd_operations[3])},
       {"atomics", fmt::format("{}", p.atomics)},
-      {"threadgroup memory", fmt::format("{} bytes; {} read, {} written", c.threadgroup_bytes,
-                                         p.threadgroup_read_bytes, p.threadgroup_written_bytes)},
+      {"threadgroup memory", fmt::format("{} bytes; {} read, {} written", c.threadgroup_bytes, p.threadgroup_read_bytes,
+                                         p.threadgroup_written_bytes)},
       {"bank conflicts", fmt::format("{} in {} accesses", p.bank_conflicts, p.threadgroup_accesses)},
-      {"uncoalesced accesses", fmt::format("{} of {}; {} lines of 128 bytes where {} would do",
-                                           p.uncoalesced_accesses, p.device_accesses, p.device_lines,
-                                           p.device_least_lines)},
+      {"uncoalesced accesses", fmt::format("{} of {}; {} lines of 128 bytes where {} would do", p.uncoalesced_accesses,
+                                           p.device_accesses, p.device_lines, p.device_least_lines)},
       {"lanes at work", ratio(p.lane_instructions, p.slot_instructions)},
       {"occupancy", occupancy(c, dim)},
       {"followed threadgroups", fmt::format("{} of {}", p.followed_groups, c.counts.groups)},

@@ -14,14 +14,14 @@ struct Operation {
 };
 /// Instructions of LLVM and the names that calls of mathematics begin with.
 constexpr Operation operations[] = {
-    {"fadd", 1},  {"fsub", 1},       {"fmul", 1},      {"fdiv", 1},      {"frem", 1},       {"fneg", 1},
+    {"fadd", 1}, {"fsub", 1}, {"fmul", 1}, {"fdiv", 1}, {"frem", 1}, {"fneg", 1},
 };
 constexpr Operation calls[] = {
-    {"@llvm.fma.", 2},   {"@llvm.fmuladd.", 2}, {"@llvm.sqrt.", 1},  {"@llvm.maxnum.", 1}, {"@llvm.minnum.", 1},
-    {"@llvm.exp.", 1},   {"@llvm.exp2.", 1},    {"@llvm.log.", 1},   {"@llvm.log2.", 1},   {"@llvm.sin.", 1},
-    {"@llvm.cos.", 1},   {"@llvm.pow.", 1},     {"@expf(", 1},       {"@exp2f(", 1},       {"@logf(", 1},
-    {"@log2f(", 1},      {"@sinf(", 1},         {"@cosf(", 1},       {"@tanhf(", 1},       {"@powf(", 1},
-    {"@erff(", 1},       {"@sqrtf(", 1},
+    {"@llvm.fma.", 2}, {"@llvm.fmuladd.", 2}, {"@llvm.sqrt.", 1}, {"@llvm.maxnum.", 1}, {"@llvm.minnum.", 1},
+    {"@llvm.exp.", 1}, {"@llvm.exp2.", 1},    {"@llvm.log.", 1},  {"@llvm.log2.", 1},   {"@llvm.sin.", 1},
+    {"@llvm.cos.", 1}, {"@llvm.pow.", 1},     {"@expf(", 1},      {"@exp2f(", 1},       {"@logf(", 1},
+    {"@log2f(", 1},    {"@sinf(", 1},         {"@cosf(", 1},      {"@tanhf(", 1},       {"@powf(", 1},
+    {"@erff(", 1},     {"@sqrtf(", 1},
 };
 
 bool starts(std::string_view text, std::string_view with) { return text.substr(0, with.size()) == with; }

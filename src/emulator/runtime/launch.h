@@ -123,7 +123,7 @@ struct Launch {
   std::vector<uint64_t> only_groups;  // linear; empty: all
   Memory* memory = nullptr;           // checked and profile
   Profile* profile = nullptr;
-  bool profile_on = false;              // mode is Mode::profile
+  bool profile_on = false;  // mode is Mode::profile
   GroupArena* arena = nullptr;
   Reports* reports = nullptr;
   std::atomic<uint64_t> next{0};

@@ -7,9 +7,9 @@
 
 using kw::emulator::Follower;
 using kw::emulator::Meeting;
-using kw::emulator::Scheduler;
 using kw::emulator::running_follower;
 using kw::emulator::running_scheduler;
+using kw::emulator::Scheduler;
 
 namespace {
 

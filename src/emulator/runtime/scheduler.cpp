@@ -85,8 +85,7 @@ Scheduler::~Scheduler() { ::munmap(arena_, GroupArena::capacity_bytes); }
 
 void Scheduler::run() {
   running_scheduler = this;
-  if (checked_)
-    follower_ = std::make_unique<Follower>(launch_, arena_, stacks_->begin(), stacks_->bytes());
+  if (checked_) follower_ = std::make_unique<Follower>(launch_, arena_, stacks_->begin(), stacks_->bytes());
   if (follower_) follower_->give_up = give_up_here;
   running_follower = follower_.get();
   if (launch_.mode == Mode::profile) profile_ = std::make_unique<ThreadProfile>(*launch_.profile, arena_);
@@ -308,7 +307,8 @@ inline void Scheduler::block(int self) {
 }
 
 inline void Scheduler::count_step(const KwEmuSite& site) {
-  if (--steps_left_ == 0) [[unlikely]] too_many_steps(site);
+  if (--steps_left_ == 0) [[unlikely]]
+    too_many_steps(site);
 }
 
 void Scheduler::too_many_steps(const KwEmuSite& site) {

@@ -217,8 +217,8 @@ std::vector<Report> Session::sentences(const wire::Reply& reply) const {
     report.kind = "unwritten";
     const wire::RegionSpec& region = regions_.at(missing.region);
     report.buffer = region.name;
-    report.sentence = fmt::format("{} of {} bytes of buffer {} were never written, the first at byte {}",
-                                  missing.bytes, region.bytes, region.name, missing.first_byte);
+    report.sentence = fmt::format("{} of {} bytes of buffer {} were never written, the first at byte {}", missing.bytes,
+                                  region.bytes, region.name, missing.first_byte);
     reports.push_back(std::move(report));
   }
   return reports;

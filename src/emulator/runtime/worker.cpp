@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <link.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -321,7 +322,10 @@ int worker_main(int argc, char** argv) {
     watch_module(module.range);
     catch_crashes();
     std::thread([] {}).join();  // the first thread makes libc install a signal handler, which is forbidden later
-    lock_down({.address_space_bytes = address_space_bytes});
+#ifdef M_ARENA_MAX
+    ::mallopt(M_ARENA_MAX, 8);  // else malloc reads the number of cores from a file, later
+#endif
+    lock_down(address_space_bytes);
   }
   send_message(Child::socket_fd, wire::encode(loaded));
   if (!why.empty()) return 1;
