@@ -185,9 +185,15 @@ int run(int argc, char** argv) {
   add_bench(*verb("bench", "Time a package against every baseline", [&] { return run_bench_verb(common, bench); }),
             bench);
   add_package(*verb("package", "Look into a package", [&] { return run_package(common, package); }), package);
+  double resume_budget_usd = -1, resume_time_s = -1;
   add_emulate(*verb("emulate", "Run Metal kernels on this machine", [&] { return run_emulate(common, emulate); }),
               emulate);
-  verb("resume", "Go on with the last run that was stopped", [&] { return run_resume(common); });
+  CLI::App& resume = *verb("resume", "Go on with the last run that was stopped",
+                           [&] { return run_resume(common, resume_budget_usd, resume_time_s); });
+  resume.add_option("--budget-usd", resume_budget_usd, "A new budget for the whole run [USD]")
+      ->check(CLI::Range(0.0, 1e5));
+  resume.add_option("--time", resume_time_s, "A new wall clock for what is left [s]")->check(kPositive);
+  verb("authors", "Who could write kernels here: configured, reachable, priced", [&] { return run_authors(common); });
   verb("doctor", "What this machine has, and how fast it is", [&] { return run_doctor(common); });
   try {
     app.parse(argc, argv);

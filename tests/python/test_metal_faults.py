@@ -1,4 +1,4 @@
-"""Planted faults in the kernels of tests/emulator/faults: each is found at its line, and the kernels themselves have none.
+"""Planted faults in the kernels of tests/emulator/faults: each is found at its line, the kernels have none.
 
 A kernel's first line says how it is launched. `CODE  // !N KIND: OTHER` plants fault N by replacing CODE, `// !N KIND:
 OTHER` alone on a line replaces the code before it. The report must name the replaced line or one marked `@N`; bytes
