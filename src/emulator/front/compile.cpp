@@ -111,13 +111,25 @@ Status build(const MetalToolchain& toolchain, const MetalSource& source, const s
   const fs::path input = folder.path() / "unit.cpp", output = folder.path() / "kernels.so";
   if (Status s = write_file_atomic(input, text); !s.ok()) return s;
   const auto call = [&](std::vector<std::string> arguments) {
-    return run_compiler(toolchain, {std::move(arguments), {toolchain.headers.parent_path().string()},
-                                    {folder.path().string()}, "", options.timeout_s});
+    return run_compiler(toolchain, {std::move(arguments),
+                                    {toolchain.headers.parent_path().string()},
+                                    {folder.path().string()},
+                                    "",
+                                    options.timeout_s});
   };
   std::vector<std::string> compile = metal_compiler_flags(options.mode);
   compile.insert(compile.end(), {"-include-pch", header->string(), "-x", "c++", input.string(), "-x", "none"});
-  std::vector<std::string> link = {"-shared", "-nostartfiles", "-nodefaultlibs", "-o", output.string(),
-                                   "-Wl,--build-id=none", "-Wl,-z,now", "-Wl,-z,noexecstack", "-lm", "-lc", "-lgcc"};
+  std::vector<std::string> link = {"-shared",
+                                   "-nostartfiles",
+                                   "-nodefaultlibs",
+                                   "-o",
+                                   output.string(),
+                                   "-Wl,--build-id=none",
+                                   "-Wl,-z,now",
+                                   "-Wl,-z,noexecstack",
+                                   "-lm",
+                                   "-lc",
+                                   "-lgcc"};
   if (options.mode.profile) {
     const fs::path counted = folder.path() / "unit.ll";
     compile.insert(compile.end(), {"-S", "-emit-llvm", "-o", counted.string()});
@@ -128,7 +140,7 @@ Status build(const MetalToolchain& toolchain, const MetalSource& source, const s
     auto assembly = read_file(counted);
     if (!assembly) return assembly.failure();
     if (Status s = write_file_atomic(counted, instrument_blocks(*assembly)); !s.ok()) return s;
-    compile = {"-O2", "-fPIC", "-w", "-Xclang", "-disable-llvm-passes", "-mllvm", "-disable-block-placement",
+    compile = {"-O2",           "-fPIC", "-w", "-Xclang", "-disable-llvm-passes", "-mllvm", "-disable-block-placement",
                counted.string()};
   }
   compile.insert(compile.end(), link.begin(), link.end());
@@ -166,7 +178,7 @@ Result<MetalModule> compile_metal(const MetalToolchain& toolchain, const MetalSo
   if (!made) return made.failure();
   std::string identity = fmt::format("{}\n{}\n{}\n", cache_format, toolchain.version, toolchain.headers.string());
   for (const std::string& flag : metal_compiler_flags(options.mode)) identity += flag + "\n";
-  if (options.mode.profile) identity += "profile\n";
+  if (options.mode.profile) identity += "profile 2\n";
   MetalModule module;
   module.key = sha256(identity + made->text);
   module.binary = toolchain.cache_dir / ("metal-" + module.key + ".so");

@@ -120,11 +120,12 @@ std::vector<std::string> metal_compiler_flags(const BuildMode& mode) {
       "-fdiagnostics-color=never", "-fno-caret-diagnostics", "-fno-spell-checking", "-ferror-limit=20", "-w"};
   flags.push_back(mode.fast_math ? "-ffp-contract=fast" : "-ffp-contract=off");
   if (mode.checked || mode.profile)
-    flags.insert(flags.end(), {"-DKW_EMU_CHECKED", "-fsanitize=kernel-address", "-mllvm",
-                               "-asan-instrumentation-with-call-threshold=0", "-mllvm", "-asan-opt=0", "-mllvm", "-asan-stack=0", "-mllvm",
-                               "-asan-globals=0", "-mllvm", "-asan-kernel-mem-intrinsic-prefix=1",
-                               // Unset floats become NaN.
-                               "-ftrivial-auto-var-init=pattern"});
+    flags.insert(flags.end(),
+                 {"-DKW_EMU_CHECKED", "-fsanitize=kernel-address", "-mllvm",
+                  "-asan-instrumentation-with-call-threshold=0", "-mllvm", "-asan-opt=0", "-mllvm", "-asan-stack=0",
+                  "-mllvm", "-asan-globals=0", "-mllvm", "-asan-kernel-mem-intrinsic-prefix=1",
+                  // Unset floats become NaN.
+                  "-ftrivial-auto-var-init=pattern"});
   return flags;
 }
 

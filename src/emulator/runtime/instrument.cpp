@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <utility>
 #include <vector>
 
 namespace kw::emulator {
@@ -62,6 +63,7 @@ class Instrumenter {
     if (starts(text, "define ")) {
       // Constructors of the module run before there are threads; the call does nothing then.
       inside_ = true;
+      is_entry_ = first_ = text.find("6kw_emu6Launch") != std::string_view::npos;
       out_ += fmt::format("{}\n", text);
       debug_ = text.find("!dbg ") != std::string_view::npos;
     } else if (inside_ && text == "}") {
@@ -94,6 +96,11 @@ class Instrumenter {
       }
     return "";
   }
+  /// What an entry does before and after its loop over threads belongs to none of them.
+  bool outside_of_threads() {
+    const bool first = std::exchange(first_, false);
+    return is_entry_ && (first || (!block_.empty() && starts(block_.back(), "  ret ")));
+  }
   void flush() {
     uint32_t flops = 0, instructions = 0;
     for (const std::string_view text : block_)
@@ -101,7 +108,7 @@ class Instrumenter {
         flops += flops_of(text);
         ++instructions;
       }
-    bool placed = instructions == 0;
+    bool placed = instructions == 0 || outside_of_threads();
     for (const std::string_view text : block_) {
       if (!placed && is_instruction(text) && !is_phi(text) && text.find("landingpad") == std::string_view::npos) {
         const std::string where = location();
@@ -118,7 +125,7 @@ class Instrumenter {
   std::string out_;
   std::vector<std::string_view> block_;
   uint32_t number_ = 0;
-  bool inside_ = false, debug_ = false;
+  bool inside_ = false, debug_ = false, is_entry_ = false, first_ = false;
 };
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "base/child.h"
+#include "base/parallel.h"
 #include "base/sandbox.h"
 #include "emulator/runtime/executor.h"
 #include "emulator/runtime/scheduler.h"
@@ -311,6 +312,9 @@ wire::Reply Worker::answer(const wire::Request& request) {
 
 int worker_main(int argc, char** argv) {
   if (argc < 2) return 2;
+#ifdef M_ARENA_MAX
+  ::mallopt(M_ARENA_MAX, 1);  // more of them read files: the number of cores, how memory may be given back
+#endif
   Module module;
   const std::string why = load(argv[1], module);
   wire::Reply loaded;
@@ -322,10 +326,8 @@ int worker_main(int argc, char** argv) {
     watch_module(module.range);
     catch_crashes();
     std::thread([] {}).join();  // the first thread makes libc install a signal handler, which is forbidden later
-#ifdef M_ARENA_MAX
-    ::mallopt(M_ARENA_MAX, 8);  // else malloc reads the number of cores from a file, later
-#endif
-    lock_down(address_space_bytes);
+    const auto cores = static_cast<uint64_t>(usable_cores());
+    lock_down({address_space_bytes, 24 * 3600 * cores, 64 + 2 * cores});  // each launch has its own time limit
   }
   send_message(Child::socket_fd, wire::encode(loaded));
   if (!why.empty()) return 1;
