@@ -4,8 +4,8 @@
     scripts/cuda_coverage.py --out results/cuda-coverage.json     needs nvcc and a GPU
     scripts/cuda_coverage.py --compile-only                       needs nvcc alone
 
-Each kernel of tests/emulator/cuda/coverage.cu keeps the line of an expectation that does not hold; the emulator runs the
-same file in `make test`. What fails here is an error of the emulator, or of a test.
+Each kernel of tests/emulator/cuda/coverage.cu keeps the line of an expectation that does not hold; the emulator runs
+the same file in `make test`. What fails here is an error of the emulator, or of a test.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ std::string adequacy_line(const Json& c) {
   if (!a.at("measured").get<bool>()) return line("whether planted faults would have been noticed");
   std::string survivors;
   for (const Json& mutant : a.at("mutants"))
-    if (mutant.at("applies").get<bool>() && mutant.at("killed_by") == "")
+    if (mutant.at("applies").get<bool>() && mutant.at("killed_by").get<std::string>().empty())
       survivors += (survivors.empty() ? "" : ", ") + mutant.at("mutant").get<std::string>();
   if (survivors.empty()) return "";
   return line(std::string(a.at("degenerate").get<bool>() ? "the problem is degenerate: " : "") +
