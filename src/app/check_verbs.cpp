@@ -24,6 +24,7 @@ using nlohmann::json;
 struct Subject {
   Imported imported;
   kernel::Candidate candidate;
+  std::string target = "cpu";
 };
 
 struct SourceName {
@@ -50,9 +51,11 @@ kernel::Candidate read_candidate(const fs::path& path, const std::string& target
 
 Subject subject_of(const CommonOptions& common, const VerifyOptions& options) {
   if (!options.candidate.empty())
-    return {import_source(options.package, options.mode, common), read_candidate(options.candidate, options.target)};
+    return {import_source(options.package, options.mode, common), read_candidate(options.candidate, options.target),
+            options.target};
   auto opened = std::move(package::open_package(options.package).value_or_throw());
   Subject subject;
+  subject.target = opened.target;
   subject.imported.folder = std::make_unique<TempDir>("kernelwright-verify");
   subject.imported.problem =
       std::move(package::restore_problem(opened, subject.imported.folder->path()).value_or_throw());
@@ -61,6 +64,16 @@ Subject subject_of(const CommonOptions& common, const VerifyOptions& options) {
     if (subject.candidate.source.empty() || variant.isa == isa)
       subject.candidate = {.source = variant.source, .plan_json = variant.plan_json, .author = "package"};
   return subject;
+}
+
+/// A Plan that does not fit its kernels is the user's slip: it is told before anything is judged. throws UserError
+void check_candidate(const Subject& subject, target::Target& target) {
+  auto plan = kernel::parse_plan(subject.candidate.plan_json).value_or_throw();
+  const auto bound =
+      kernel::bind_plan(plan, kernel::signature_of(subject.imported.problem.graph), target.limits()).value_or_throw();
+  kernel::resolve_dtypes(plan, bound);
+  const auto compiled = target.compile(subject.candidate.source, plan).value_or_throw();
+  (void)target.open(compiled, bound).value_or_throw();
 }
 
 std::string verdict_text(const judge::Verdict& verdict) {
@@ -128,9 +141,10 @@ int run_verify(const CommonOptions& common, const VerifyOptions& options) {
   if (options.package.empty())
     throw UserError({"cli.arguments", "there is nothing to verify",
                      "kernelwright verify PACKAGE, or PROBLEM CANDIDATE, or --explain CERTIFICATE"});
-  if (options.target == "cpu") target::check_compiler().value_or_throw();
   Subject subject = subject_of(common, options);
-  const auto target = open_target(options.target, 0);
+  if (subject.target == "cpu") target::check_compiler().value_or_throw();
+  const auto target = open_target(subject.target, 0);
+  if (subject.target == "metal") check_candidate(subject, *target);
   bench::PythonOracle oracle(
       {.source = subject.imported.problem.source, .folder = subject.imported.folder->path().string()});
   const judge::Verdict verdict = judge::judge(subject.imported.problem, subject.candidate, *target,
@@ -152,6 +166,9 @@ int run_verify(const CommonOptions& common, const VerifyOptions& options) {
 int run_bench_verb(const CommonOptions& common, const BenchOptions& options) {
   Output out(common);
   const auto opened = std::move(package::open_package(options.package).value_or_throw());
+  if (opened.target != "cpu")
+    throw UserError({"bench.target", fmt::format("the package is for {}, and that is not here", opened.target),
+                     "load it on a Mac: kernelwright.load times it there at its first use"});
   const auto target = open_target("cpu", options.threads);
   TempDir folder;
   const graph::Problem problem = std::move(package::restore_problem(opened, folder.path()).value_or_throw());

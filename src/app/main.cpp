@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "target/cpu/worker.h"
+#include "target/metal/chips.h"
 
 namespace kw::app {
 namespace {
@@ -35,7 +36,9 @@ const auto kPositive = CLI::Range(1.0, 86400.0);
 
 void add_optimize(CLI::App& verb, OptimizeOptions& o) {
   verb.add_option("module", o.source, "FILE.py, FILE.py:factory or model.pt2")->required();
-  verb.add_option("--target", o.target, "Where the kernels run")->check(CLI::IsMember({"cpu"}));
+  verb.add_option("--target", o.target, "Where the kernels run")->check(CLI::IsMember({"cpu", "metal"}));
+  verb.add_option("--chip", o.chip, "metal: the Apple chip whose time is predicted")
+      ->check(CLI::IsMember(target::chip_names()));
   verb.add_option("-o,--output", o.out, "Package to write (default: NAME.kw)");
   verb.add_option("--mode", o.mode, "train or eval (KernelBench-style files default to train)")->check(kModes);
   verb.add_option("--accuracy", o.accuracy, "Accuracy class to reach")->check(kAccuracies);
@@ -64,7 +67,7 @@ void add_inspect(CLI::App& verb, InspectOptions& o) {
 void add_verify(CLI::App& verb, VerifyOptions& o) {
   verb.add_option("package", o.package, "A package, or a module with a candidate");
   verb.add_option("candidate,--candidate", o.candidate, "Folder with a kernel and plan.json, or a reply file");
-  verb.add_option("--target", o.target, "Device to verify for")->check(CLI::IsMember({"cpu"}));
+  verb.add_option("--target", o.target, "Device to verify a candidate for")->check(CLI::IsMember({"cpu", "metal"}));
   verb.add_option("--explain", o.explain, "Put a certificate into words; judges nothing")->excludes("package");
   verb.add_option("--mode", o.mode, "train or eval, for a module")->check(kModes);
   verb.add_option("--accuracy", o.accuracy, "Accuracy class to reach")->check(kAccuracies);

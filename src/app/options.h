@@ -20,6 +20,7 @@ struct CommonOptions {
 struct OptimizeOptions {
   std::string source;
   std::string target = "cpu";
+  std::string chip = "m3";  // metal: whose time is predicted
   std::string out;
   std::string mode = "auto";  // train | eval | auto
   std::string accuracy = "framework";
@@ -42,10 +43,10 @@ struct InspectOptions {
 };
 
 struct VerifyOptions {
-  std::string package;    // .kw, or a module with a candidate
-  std::string candidate;  // folder with a kernel and plan.json, or a reply file
-  std::string target = "cpu";
-  std::string explain;  // a certificate to put in words
+  std::string package;         // .kw, or a module with a candidate
+  std::string candidate;       // folder with a kernel and plan.json, or a reply file
+  std::string target = "cpu";  // of a candidate; a package knows its own
+  std::string explain;         // a certificate to put in words
   std::string mode = "auto";
   std::string accuracy = "framework";
   bool quick = false;

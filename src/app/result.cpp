@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
 #include "app/output.h"
@@ -27,6 +29,18 @@ std::vector<std::string> comparison_row(const bench::Comparison& c, bool fastest
   const std::string name = c.baseline + (fastest ? " (fastest)" : "");
   if (!c.failure.empty()) return {name, "-", "not run: " + c.failure};
   return {name, ratio_text(c), std::string(name_of(c.verdict))};
+}
+
+json prediction_json(const target::Prediction& p) {
+  json steps = json::array();
+  for (const target::Prediction::Step& s : p.steps)
+    steps.push_back({{"kernel", s.kernel},
+                     {"seconds", s.seconds},
+                     {"bound", s.bound},
+                     {"flops", s.flops},
+                     {"bytes", s.bytes},
+                     {"occupancy", s.occupancy}});
+  return {{"seconds", p.seconds}, {"model", p.model}, {"device", p.device}, {"steps", steps}};
 }
 
 json author_json(const swarm::AuthorReport& r) {
@@ -58,6 +72,20 @@ json account_json(const swarm::Account& a) {
            {{"busy_s", a.device.busy_s},
             {"idle_while_wanted_s", a.device.idle_waiting_s},
             {"measurements", a.device.measurements}}}};
+}
+
+/// The kernels that take the most, and the whole.
+std::string prediction_text(const target::Prediction& p) {
+  std::vector<std::vector<std::string>> rows{{"kernel", "predicted", "bound by"}};
+  std::vector<const target::Prediction::Step*> steps;
+  for (const auto& step : p.steps) steps.push_back(&step);
+  std::stable_sort(steps.begin(), steps.end(), [](const auto* a, const auto* b) { return a->seconds > b->seconds; });
+  constexpr size_t most = 8;
+  for (size_t i = 0; i < std::min(most, steps.size()); ++i)
+    rows.push_back({steps[i]->kernel, fmt::format("{:.1f} us", 1e6 * steps[i]->seconds), steps[i]->bound});
+  return "\n" + table_text(rows) +
+         fmt::format("\npredicted for {}: {:.1f} us a call ({}; it ranks kernels, it was not measured)", p.device,
+                     1e6 * p.seconds, p.model);
 }
 
 }  // namespace
@@ -93,6 +121,7 @@ json to_json(const RunResult& r) {
       {"gain", r.gain},
       {"notes", r.notes}};
   if (timing.is_null()) object["predicted"] = {{"seconds", r.predicted_s}, {"model", "roofline"}};
+  if (timing.is_null() && r.prediction) object["predicted"] = prediction_json(*r.prediction);
   if (r.account) object["swarm"] = account_json(*r.account);
   if (r.timing) object["a_a"] = r.timing->a_a;
   return object;
@@ -106,6 +135,7 @@ std::string to_text(const RunResult& r) {
       rows.push_back(comparison_row(r.timing->comparisons[i], static_cast<int>(i) == r.timing->fastest));
     text += "\n" + table_text(rows);
   }
+  if (r.prediction) text += prediction_text(*r.prediction);
   if (r.account) text += "\n" + swarm::table_of(*r.account);
   text += fmt::format("\n{}: {}", r.problem, r.verdict);
   if (!r.reason.empty()) text += ", " + r.reason;

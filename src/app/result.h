@@ -17,8 +17,9 @@ struct RunResult {
   std::string reason;                    // one sentence; empty for a plain win
   judge::Accuracy accuracy;
   std::optional<bench::Timing> timing;
-  double predicted_s = 0;  // of one call, by the model; 0 when not predicted
-  std::string gain;        // "algebra" or "kernels", for a win
+  double predicted_s = 0;                        // of one call, by the model; 0 when not predicted
+  std::optional<target::Prediction> prediction;  // of a device that is not here
+  std::string gain;                              // "algebra" or "kernels", for a win
   std::string package;
   double seconds = 0;
   int attempts = 0;

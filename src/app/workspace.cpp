@@ -3,6 +3,7 @@
 #include "graph/load_problem.h"
 #include "module/export.h"
 #include "target/cpu/cpu_target.h"
+#include "target/metal/metal_target.h"
 
 namespace kw::app {
 
@@ -25,7 +26,8 @@ Imported import_for_reading(const std::string& source, const std::string& mode, 
 
 std::unique_ptr<store::Store> open_store() { return std::move(store::Store::open(".kernelwright").value_or_throw()); }
 
-std::unique_ptr<target::Target> open_target(const std::string& name, int threads) {
+std::unique_ptr<target::Target> open_target(const std::string& name, int threads, const std::string& chip) {
+  if (name == "metal") return std::move(target::open_metal_target({.chip = chip, .threads = threads}).value_or_throw());
   check(name == "cpu", "the command line admits only known targets");
   return std::move(target::open_cpu_target({.threads = threads}).value_or_throw());
 }

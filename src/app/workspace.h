@@ -25,7 +25,7 @@ Imported import_source(const std::string& source, const std::string& mode, const
 Imported import_for_reading(const std::string& source, const std::string& mode, const CommonOptions& common);
 /// The store of this folder (`.kernelwright/`). throws UserError
 std::unique_ptr<store::Store> open_store();
-/// The named target with its width set. throws UserError
-std::unique_ptr<target::Target> open_target(const std::string& name, int threads);
+/// The named target with its width set; `chip` is whose time the Metal target predicts. throws UserError
+std::unique_ptr<target::Target> open_target(const std::string& name, int threads, const std::string& chip = "m3");
 
 }  // namespace kw::app

@@ -15,7 +15,7 @@ namespace kw::judge {
 /// What a gate found. Only `verified` lets the next gate run.
 struct Finding {
   Outcome outcome = Outcome::verified;
-  std::string text;  // one sentence
+  std::string text;  // one sentence; empty and verified: the gate does not apply
   std::optional<Witness> witness;
   std::string gate = {};  // another gate's name, where the fault belongs there
 };
@@ -74,6 +74,7 @@ Finding gate_widths(Trial& trial);
 Finding gate_alignment(Trial& trial);
 Finding gate_hidden(Trial& trial);
 Finding gate_poison(Trial& trial);
+Finding gate_checks(Trial& trial);
 Finding gate_rerun(Trial& trial);
 Finding gate_rebind(Trial& trial);
 Finding gate_replay(Trial& trial);

@@ -48,7 +48,7 @@ Finding gate_plan(Trial& trial) {
   Result<kernel::Plan> plan = kernel::parse_plan(trial.candidate.plan_json);
   if (!plan) return rejected(words(plan.failure()));
   trial.plan = std::move(*plan);
-  Result<kernel::BoundPlan> bound = kernel::bind_plan(trial.plan, trial.signature);
+  Result<kernel::BoundPlan> bound = kernel::bind_plan(trial.plan, trial.signature, trial.target.limits());
   if (!bound) return rejected(words(bound.failure()));
   trial.bound = std::move(*bound);
   kernel::resolve_dtypes(trial.plan, trial.bound);

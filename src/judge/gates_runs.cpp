@@ -46,6 +46,17 @@ Finding gate_rerun(Trial& trial) {
   return passed("the same bits in " + std::to_string(count + 1) + " calls");
 }
 
+/// One call with every check on that an emulator has; a device that is there has none.
+Finding gate_checks(Trial& trial) {
+  if (Status bound = trial.session->bind(trial.own->params); !bound)
+    return finding_of(bound.failure(), "preparing the parameters");
+  const Result<target::CheckReply> reply = trial.session->check(trial.own->inputs, trial.seeds.next());
+  if (!reply) return finding_of(reply.failure(), "with checks on");
+  if (!reply->available) return passed("");
+  if (!reply->faults.empty()) return rejected(reply->faults.front());
+  return passed(reply->what);
+}
+
 /// Other weights between two calls, the same memory: a kernel that keeps what it derived from the old ones is found.
 Finding gate_rebind(Trial& trial) {
   if (trial.problem.graph.params.empty()) return passed("there are no parameters");

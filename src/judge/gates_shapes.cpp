@@ -34,7 +34,7 @@ Finding gate_shapes(Trial& trial) {
   for (const int64_t size : sizes_of(trial.problem.graph)) {
     for (const int64_t other : {int64_t{1}, int64_t{2}, int64_t{31}, int64_t{33}, size - 1, size + 1, size * 2}) {
       if (other == size || other < 1) continue;
-      if (kernel::bind_plan(trial.plan, resized(trial.signature, size, other)))
+      if (kernel::bind_plan(trial.plan, resized(trial.signature, size, other), trial.target.limits()))
         return inconclusive("the Plan also takes inputs with " + std::to_string(other) + " in place of " +
                             std::to_string(size) + ", a shape that it was not verified on; guard it");
       ++refused;

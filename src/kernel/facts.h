@@ -14,7 +14,8 @@ inline constexpr IsaRow isa_table[] = {{"avx512", 64, 32}, {"avx2", 32, 16}, {"n
 
 /// What a schedule needs to know of a machine.
 struct Facts {
-  std::string isa = "avx2";  // "avx512", "avx2", "neon", "scalar"
+  std::string isa = "avx2";     // "avx512", "avx2", "neon", "scalar"; "msl" on Apple GPUs
+  std::string dialect = "cpp";  // of the kernels: "cpp" or "msl"
   int threads = 1;
   int vector_bytes = 32;
   int vector_registers = 16;

@@ -8,7 +8,7 @@ namespace {
 
 /// What a name stands for.
 struct Meaning {
-  enum Kind { variable, global, array, registers } kind = variable;
+  enum Kind { variable, global, array, registers, fragments } kind = variable;
   Type type;
   std::vector<int64_t> shape;
   bool written = true;
@@ -151,7 +151,8 @@ class Checker {
   void check(const Alloc& a) {
     const bool reg = a.space == Space::reg || a.shape.empty();
     for (int64_t n : a.shape) require(n > 0, "extent of " + a.name);
-    define(a.name, {reg ? Meaning::registers : Meaning::array, a.type, a.shape, true});
+    const Meaning::Kind kind = reg ? Meaning::registers : Meaning::array;
+    define(a.name, {a.space == Space::fragment ? Meaning::fragments : kind, a.type, a.shape, true});
   }
   void check(const Let& l) {
     expr(l.value);
@@ -183,8 +184,25 @@ class Checker {
     block(*i.then);
     if (i.otherwise) block(*i.otherwise);
   }
-  void check(const Mma& m) {
-    for (const std::string* name : {&m.acc, &m.a, &m.b}) find(*name);
+  void fragment(const std::string& name, const std::vector<Expr>& index) {
+    const Meaning* m = find(name);
+    if (!m) return;
+    require(m->kind == Meaning::fragments, name + " is no fragment");
+    require(index.size() == m->shape.size(), "wrong rank of fragment array " + name);
+    for (const Expr& e : index) require(is_static(e), "fragment array " + name + " is indexed by a variable");
+  }
+  void check(const Mma& m) { fragment(m.acc, m.acc_index), fragment(m.a, m.a_index), fragment(m.b, m.b_index); }
+  void check(const FragmentFill& f) { fragment(f.name, f.index); }
+  void check(const FragmentLoad& l) {
+    fragment(l.name, l.index);
+    index(l.place, l.array);
+    require(l.row_step >= 8, "row step of a fragment of " + l.array);
+    find(l.array);
+  }
+  void check(const FragmentStore& s) {
+    fragment(s.name, s.index);
+    index(s.place, s.array);
+    find(s.array);
   }
   void check(const AsyncCopy& c) {
     find(c.to), find(c.from);

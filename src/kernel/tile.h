@@ -129,13 +129,16 @@ int64_t divisor_of(const Expr& e);
 std::string to_text(const Expr& e);
 
 enum class Bind : uint8_t { grid, block, simd, lane, serial, unroll, vector };
-enum class Space : uint8_t { global, shared, local, reg };
+/// fragment: 8x8 matrices that a simdgroup holds together, one a place of the shape.
+enum class Space : uint8_t { global, shared, local, reg, fragment };
 
 struct Stmt;
 using Block = std::vector<Stmt>;
 
-/// for var in [begin, end) by step. grid: the loop is a group coordinate (in order x, y, z); unroll: expanded by the
-/// emitter, so begin, end and step are constants; vector: expanded into lanes is not done here: write vector types.
+/// for var in [begin, end) by step. grid: the loop is a group coordinate (in order x, y, z); block: its turns are
+/// shared out among the threads of a group; simd: var is the number of the simdgroup, lane: the position in it; unroll:
+/// expanded by the emitter, so begin, end and step are constants; vector: expanded into lanes is not done here: write
+/// vector types.
 struct For {
   Bind bind = Bind::serial;
   std::string var;
@@ -170,10 +173,32 @@ struct If {
   Expr condition;
   std::shared_ptr<Block> then, otherwise;  // otherwise may be null
 };
-/// acc[m, n] += a[m, k] * b[k, n] on fragments held in registers.
+/// acc[m, n] += a[m, k] * b[k, n] on fragments; indices are constants once unrolled.
 struct Mma {
   std::string acc, a, b;
-  int m = 8, n = 8, k = 8;
+  std::vector<Expr> acc_index, a_index, b_index;
+};
+struct FragmentFill {
+  std::string name;
+  std::vector<Expr> index;
+  double value = 0;
+};
+/// Between a fragment and a shared array: its element (r, c) stands at place + r * row_step + c, or with `transposed`
+/// at place + c * row_step + r.
+struct FragmentLoad {
+  std::string name;
+  std::vector<Expr> index;
+  std::string array;
+  Expr place;
+  int64_t row_step = 8;
+  bool transposed = false;
+};
+struct FragmentStore {
+  std::string name;
+  std::vector<Expr> index;
+  std::string array;
+  Expr place;
+  int64_t row_step = 8;
 };
 struct AsyncCopy {
   std::string to, from;
@@ -203,8 +228,8 @@ struct CallStmt {
   std::string function;  // of the Lowered's own text or of the dialect's table
   std::vector<Expr> args;
 };
-struct Stmt
-    : std::variant<For, Alloc, Let, Assign, Store, If, Mma, AsyncCopy, Wait, Barrier, LaneReduce, Atomic, CallStmt> {
+struct Stmt : std::variant<For, Alloc, Let, Assign, Store, If, Mma, AsyncCopy, Wait, Barrier, LaneReduce, Atomic,
+                           CallStmt, FragmentFill, FragmentLoad, FragmentStore> {
   using variant::variant;
   const variant& base() const { return *this; }
   variant& base() { return *this; }
@@ -224,6 +249,7 @@ struct Function {
   std::string name;
   std::vector<Param> params;
   Block body;
+  int group = 1;  // threads of a group
 };
 
 }  // namespace kw::kernel::tile

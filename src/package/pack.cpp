@@ -68,6 +68,39 @@ json fixed_inputs(const module::Program& program) {
   return fixed;
 }
 
+json argument_json(const std::variant<int, int64_t, double>& argument, const std::string& type) {
+  if (const int* buffer = std::get_if<int>(&argument)) return {{"buffer", *buffer}};
+  if (const double* real = std::get_if<double>(&argument)) return {{"type", type}, {"value", *real}};
+  return {{"type", type}, {"value", std::get<int64_t>(argument)}};
+}
+
+json launch_rows(const std::vector<kernel::BoundPlan::BoundLaunch>& launches) {
+  json rows = json::array();
+  for (const auto& launch : launches) {
+    json args = json::array();
+    for (size_t i = 0; i < launch.args.size(); ++i)
+      args.push_back(argument_json(launch.args[i], launch.arg_types.at(i)));
+    rows.push_back({{"kernel", launch.kernel}, {"args", args}, {"groups", launch.groups}, {"group", launch.group}});
+  }
+  return rows;
+}
+
+/// A bound Plan: buffers by number, launches in order, repeats unrolled.
+json launches_json(const kernel::BoundPlan& bound) {
+  static constexpr const char* roles[] = {"input", "parameter", "state", "prepared", "scratch", "output"};
+  json buffers = json::array();
+  for (const auto& buffer : bound.buffers)
+    buffers.push_back({{"role", roles[static_cast<int>(buffer.role)]},
+                       {"index", buffer.index},
+                       {"name", buffer.parameter},
+                       {"dtype", std::string(name_of(buffer.dtype))},
+                       {"shape", buffer.shape}});
+  return {{"format", "kernelwright-launches/1"},
+          {"buffers", buffers},
+          {"prepare", launch_rows(bound.prepare)},
+          {"steps", launch_rows(bound.steps)}};
+}
+
 class Packer {
  public:
   Packer(const PackRequest& request, const std::string& path)
@@ -82,6 +115,9 @@ class Packer {
   Status add_weights();
   Status add_weight(const module::ProgramInput& input, const Tensor& tensor);
   Status add_variant(size_t number);
+  Status add_metal_variant(const kernel::Candidate& candidate, const kernel::Plan& plan,
+                           const kernel::BoundPlan& bound);
+  bool is_metal() const { return request_.target->facts().target == "metal"; }
   json manifest() const;
 
   const PackRequest& request_;
@@ -187,11 +223,12 @@ Status Packer::add_variant(size_t number) {
   const kernel::Candidate& candidate = request_.variants[number];
   auto plan = kernel::parse_plan(candidate.plan_json);
   if (!plan) return plan.failure();
-  auto bound = kernel::bind_plan(*plan, signature_);
+  auto bound = kernel::bind_plan(*plan, signature_, request_.target->limits());
   if (!bound) return bound.failure();
   kernel::resolve_dtypes(*plan, *bound);
   auto compiled = request_.target->compile(candidate.source, *plan);
   if (!compiled) return compiled.failure();
+  if (is_metal()) return add_metal_variant(candidate, *plan, *bound);
   auto binary = read_file(compiled->binary_path);
   if (!binary) return binary.failure();
   const std::string program = runtime::encode(target::program_of(*bound));
@@ -213,12 +250,29 @@ Status Packer::add_variant(size_t number) {
   return ok_status();
 }
 
+/// Metal's source is canonical; the launches come with their sizes worked out, so that a loader needs no arithmetic.
+Status Packer::add_metal_variant(const kernel::Candidate& candidate, const kernel::Plan& plan,
+                                 const kernel::BoundPlan& bound) {
+  const std::string stem = "kernels/msl";
+  for (const Status& status : {add(stem + ".metal", candidate.source), add(stem + ".plan.json", candidate.plan_json),
+                               add(stem + ".launches.json", launches_json(bound).dump(1))})
+    if (!status.ok()) return status;
+  variants_.push_back({{"isa", "msl"},
+                       {"source", stem + ".metal"},
+                       {"plan", stem + ".plan.json"},
+                       {"launches", stem + ".launches.json"},
+                       {"author", candidate.author},
+                       {"notes", candidate.notes},
+                       {"guards", plan.guards}});
+  return ok_status();
+}
+
 json Packer::manifest() const {
   const graph::Problem& problem = *request_.problem;
   json out = {{"format", "kernelwright-package/1"},
               {"kernelwright", "0.1.0"},
               {"name", problem.name},
-              {"target", "cpu"},
+              {"target", request_.target->facts().target},
               {"verdict", request_.verdict},
               {"mode", problem.mode == graph::Mode::train ? "train" : "eval"},
               {"threads", request_.threads},

@@ -113,8 +113,9 @@ Result<OpenedPackage> open_package(const std::string& path) {
   if (Status status = check_manifest(path, manifest); !status.ok()) return status.failure();
   if (Status status = check_members(path, *zip, manifest["files"]); !status.ok()) return status.failure();
   if (Status status = check_index(path, *zip, (*file)->bytes().size()); !status.ok()) return status.failure();
-  OpenedPackage opened{path, manifest["name"], manifest["verdict"], *text, stored_text(*zip, "certificate.json"), {},
-                       *file};
+  const std::string target = has_type(manifest, "target", json::value_t::string) ? manifest["target"] : json("cpu");
+  OpenedPackage opened{
+      path, manifest["name"], manifest["verdict"], target, *text, stored_text(*zip, "certificate.json"), {}, *file};
   for (const json& row : manifest["variants"]) {
     auto variant = read_variant(path, *zip, row);
     if (!variant) return variant.failure();

@@ -15,7 +15,7 @@ struct OpenedPackage {
   struct Variant {
     std::string isa, source, plan_json;
   };
-  std::string path, name, verdict;
+  std::string path, name, verdict, target;
   std::string manifest_json, certificate_json;
   std::vector<Variant> variants;
   std::shared_ptr<MappedFile> file;

@@ -15,6 +15,9 @@ class GatedSession final : public target::Session {
   Result<target::RunReply> run(const std::vector<Tensor>& inputs, const target::RunOptions& options) override {
     return session_->run(inputs, options);
   }
+  Result<target::CheckReply> check(const std::vector<Tensor>& inputs, uint64_t seed) override {
+    return session_->check(inputs, seed);
+  }
   Result<target::TimeReply> time(const std::vector<Tensor>& inputs, int warmup, int calls, bool by_step,
                                  const target::RunOptions& options) override {
     const Device::Turn turn(device_);
@@ -30,6 +33,13 @@ class GatedTarget final : public target::Target {
  public:
   GatedTarget(target::Target& target, Device& device) : target_(target), device_(device) {}
   const target::Facts& facts() const override { return target_.facts(); }
+  kernel::Limits limits() const override { return target_.limits(); }
+  bool measures() const override { return target_.measures(); }
+  Result<target::Prediction> predict(const target::Compiled& compiled, const kernel::BoundPlan& plan,
+                                     const std::map<std::string, Tensor>& params,
+                                     const std::vector<Tensor>& inputs) override {
+    return target_.predict(compiled, plan, params, inputs);
+  }
   Result<target::Compiled> compile(const std::string& source, const kernel::Plan& plan) override {
     return target_.compile(source, plan);
   }

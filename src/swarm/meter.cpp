@@ -57,7 +57,7 @@ Meter::Meter(const graph::Problem& problem, target::Target& target, Device& devi
 Result<std::unique_ptr<target::Session>> Meter::open(const kernel::Candidate& candidate) {
   auto plan = kernel::parse_plan(candidate.plan_json);
   if (!plan) return plan.failure();
-  const auto bound = kernel::bind_plan(*plan, kernel::signature_of(problem_.graph));
+  const auto bound = kernel::bind_plan(*plan, kernel::signature_of(problem_.graph), target_.limits());
   if (!bound) return bound.failure();
   kernel::resolve_dtypes(*plan, *bound);
   const auto compiled = target_.compile(candidate.source, *plan);

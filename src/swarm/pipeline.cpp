@@ -96,7 +96,7 @@ std::optional<judge::Verdict> Pipeline::cheap_gates(const kernel::Candidate& can
   if (!plan) return refusal(judge::Outcome::rejected, "plan", words(plan.failure()));
   if (plan->target != target_.facts().target)
     return refusal(judge::Outcome::rejected, "plan", "the Plan is for the target `" + plan->target + "`");
-  const auto bound = kernel::bind_plan(*plan, signature_);
+  const auto bound = kernel::bind_plan(*plan, signature_, target_.limits());
   if (!bound) return refusal(judge::Outcome::rejected, "plan", words(bound.failure()));
   return std::nullopt;
 }
@@ -219,7 +219,7 @@ Judged Pipeline::judge_once(const kernel::Candidate& candidate) {
   std::promise<Judged> mine;
   std::string key;
   auto plan = kernel::parse_plan(candidate.plan_json);
-  const auto bound = kernel::bind_plan(*plan, signature_);
+  const auto bound = kernel::bind_plan(*plan, signature_, target_.limits());
   kernel::resolve_dtypes(*plan, *bound);
   const auto compiled = target_.compile(candidate.source, *plan);
   if (compiled && options_.dedupe && !compiled->binary_path.empty())

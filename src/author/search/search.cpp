@@ -82,7 +82,9 @@ Result<std::vector<kernel::Candidate>> SearchAuthor::answer(const Brief& brief) 
   const auto keep = [&](Result<kernel::Candidate> candidate) {
     if (candidate.ok()) candidates.push_back(std::move(*candidate));
   };
-  const Tuner::Outcome tuned = tuner.tune();
+  // Where nothing can be timed the model's choice stands.
+  const Tuner::Outcome tuned =
+      target_.measures() ? tuner.tune() : Tuner::Outcome{schedule::default_choice(rewritten.graph, parts, facts), 0, 0};
   keep(finish(schedule::assemble(rewritten.graph, parts, tuned.choice, facts), notes, finite));
   keep(finish(schedule::default_candidate(rewritten.graph, facts), notes, finite));
   auto plain = finish(schedule::default_candidate(problem.graph, facts), {}, false);

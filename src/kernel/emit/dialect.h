@@ -26,17 +26,26 @@ namespace kw::kernel::emit {
 ///   kw_convert_f32v(kw_i32v), kw_convert_i32v(kw_f32v) (towards zero), kw_convert_f64v(kw_i64v), kw_convert_i64v;
 ///   kw_reduce_sum, _prod, _max, _min(V): over lanes, to a scalar.
 struct Dialect {
-  std::string name;                              // "cpp", "msl", "cuda"
-  std::string prefix;                            // of functions and vector types
-  std::map<DType, std::string> scalar_types;     // in registers
-  std::map<DType, std::string> stored_types;     // in memory
-  std::map<tile::Space, std::string> spaces;     // qualifier of an Alloc, with a blank after it
-  std::string kernel_head;                       // "KW_KERNEL void"
-  std::string pointer_qualifier;                 // after the '*', with blanks
-  std::string global_space;                      // before a pointer's type: "device " in MSL
-  std::string group_param;                       // last parameter of a kernel
-  std::array<std::string, 3> grid_index;         // group coordinates
-  std::string lane_index;                        // position in a simdgroup
+  std::string name;                           // "cpp", "msl", "cuda"
+  std::string prefix;                         // of functions and vector types
+  std::map<DType, std::string> scalar_types;  // in registers
+  std::map<DType, std::string> stored_types;  // in memory
+  std::map<tile::Space, std::string> spaces;  // qualifier of an Alloc, with a blank after it
+  std::string kernel_head;                    // "KW_KERNEL void"
+  std::string pointer_qualifier;              // after the '*', with blanks
+  std::string global_space;                   // before a pointer's type: "device " in MSL
+  std::string scalar_param;                   // fmt of a scalar parameter's type and name
+  std::string param_suffix;                   // fmt of what follows a parameter, by its number
+  std::string group_attribute;                // fmt of what precedes a kernel, by its threads a group; or empty
+  std::string group_param;                    // last parameter of a kernel
+  std::array<std::string, 3> grid_index;      // group coordinates
+  std::string lane_index;                     // position in a simdgroup
+  std::string simd_index;                     // number of the simdgroup in its group
+  std::string thread_index;                   // number of the thread in its group
+  /// Parameters that a kernel has where its body uses them: name, declaration.
+  std::vector<std::pair<std::string, std::string>> coordinates;
+  std::string narrow_index;  // type of indices that are known to fit into 32 bits; empty: as all i64
+  std::map<DType, std::string> fragment_types;
   std::map<tile::Space, std::string> barriers;   // statements
   std::string vector_hint;                       // line before a loop bound to vector
   std::map<std::string, std::string> functions;  // IR name -> printed name
@@ -44,5 +53,8 @@ struct Dialect {
 };
 
 const Dialect& cpp_dialect();
+const Dialect& msl_dialect();
+/// "cpp" or "msl".
+const Dialect& dialect_of(const std::string& name);
 
 }  // namespace kw::kernel::emit

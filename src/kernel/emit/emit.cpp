@@ -1,6 +1,7 @@
 #include "kernel/emit/emit.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <functional>
 
@@ -43,17 +44,29 @@ class Printer {
       : function_(function), d_(dialect), exprs_(dialect, has_wide_vector(function.body)) {}
 
   std::string text() {
-    std::string params;
-    for (const Param& p : function_.params) params += param(p) + ", ";
-    line(fmt::format("{} {}({}{}) {{", d_.kernel_head, function_.name, params, d_.group_param));
     block(function_.body);
     line("}");
-    return std::move(out_);
+    return head() + out_;
   }
 
  private:
+  /// After the body: it tells which coordinates are used.
+  std::string head() const {
+    std::vector<std::string> params;
+    for (const Param& p : function_.params) {
+      const std::string suffix = d_.param_suffix;
+      params.push_back(param(p) + (suffix.empty() ? "" : fmt::format(fmt::runtime(suffix), params.size())));
+    }
+    if (!d_.group_param.empty()) params.push_back(d_.group_param);
+    for (const auto& [name, declaration] : d_.coordinates)
+      if (out_.find(name) != std::string::npos) params.push_back(declaration);
+    const std::string attribute =
+        d_.group_attribute.empty() ? "" : fmt::format(fmt::runtime(d_.group_attribute), function_.group);
+    return fmt::format("{}{} {}({}) {{\n", attribute, d_.kernel_head, function_.name, fmt::join(params, ", "));
+  }
+
   std::string param(const Param& p) const {
-    if (!p.array) return fmt::format("{} {}", d_.scalar_types.at(p.dtype), p.name);
+    if (!p.array) return fmt::format(fmt::runtime(d_.scalar_param), d_.scalar_types.at(p.dtype), p.name);
     return fmt::format("{}{}{}{}{}", d_.global_space, p.written ? "" : "const ", d_.stored_types.at(p.dtype),
                        d_.pointer_qualifier, p.name);
   }
@@ -83,10 +96,37 @@ class Printer {
   void write(const For& f) {
     if (f.bind == Bind::grid) return write_grid(f);
     if (f.bind == Bind::unroll) return write_unrolled(f);
+    if (f.bind == Bind::block || f.bind == Bind::simd || f.bind == Bind::lane) return write_shared_out(f);
     if (f.bind == Bind::vector && !d_.vector_hint.empty()) line(d_.vector_hint);
     const std::string step = f.step.is_constant(1) ? "++" + f.var : f.var + " += " + print(f.step);
-    line(fmt::format("for ({0} {1} = {2}; {1} < {3}; {4}) {{", d_.scalar_types.at(DType::i64), f.var, print(f.begin),
-                     print(f.end), step));
+    line(fmt::format("for ({0} {1} = {2}; {1} < {3}; {4}) {{", counter_type(f), f.var, print(f.begin), print(f.end),
+                     step));
+    block(*f.body);
+    line("}");
+  }
+
+  std::string counter_type(const For& f) const {
+    const bool narrow = exprs_.is_narrow(f.begin) && exprs_.is_narrow(f.end);
+    return narrow ? d_.narrow_index : d_.scalar_types.at(DType::i64);
+  }
+
+  /// Turns that the threads (or simdgroups, or lanes) of a group share: no loop where each has one at most.
+  void write_shared_out(const For& f) {
+    const int width = f.bind == Bind::block ? function_.group : f.bind == Bind::lane ? 32 : function_.group / 32;
+    const std::string& mine = f.bind == Bind::block  ? d_.thread_index
+                              : f.bind == Bind::lane ? d_.lane_index
+                                                     : d_.simd_index;
+    check(f.step.is_constant(1), "a loop that is shared out has another step");
+    if (f.begin.is_constant(0) && f.end->op == Op::imm && f.end->integer <= width) {
+      line(f.end->integer == width ? "{" : fmt::format("if ({} < {}) {{", mine, f.end->integer));
+      ++depth_;
+      line(fmt::format("const {} {} = {};", counter_type(f), f.var, mine));
+      --depth_;
+    } else {
+      const std::string from = f.begin.is_constant(0) ? mine : fmt::format("{} + {}", print(f.begin), mine);
+      line(fmt::format("for ({0} {1} = {2}; {1} < {3}; {1} += {4}) {{", counter_type(f), f.var, from, print(f.end),
+                       width));
+    }
     block(*f.body);
     line("}");
   }
@@ -96,7 +136,7 @@ class Printer {
     const std::string index = d_.grid_index[grid_++];
     const bool plain = f.begin.is_constant(0) && f.step.is_constant(1);
     const std::string value = plain ? index : fmt::format("{} + {} * {}", print(f.begin), print(f.step), index);
-    line(fmt::format("const {} {} = {};", d_.scalar_types.at(DType::i64), f.var, value));
+    line(fmt::format("const {} {} = {};", counter_type(f), f.var, value));
     --depth_;
     block(*f.body);
     ++depth_;
@@ -125,6 +165,7 @@ class Printer {
   }
 
   void write(const Alloc& a) {
+    if (a.space == Space::fragment) return write_registers(a, d_.fragment_types.at(a.type.dtype));
     const std::string type = exprs_.type_name(a.type);
     if (a.space == Space::reg || a.shape.empty()) return write_registers(a, type);
     int64_t count = 1;
@@ -147,7 +188,7 @@ class Printer {
   }
 
   void write(const Let& l) {
-    line(fmt::format("const {} {} = {};", exprs_.type_name(l.value.type()), l.name, print(l.value)));
+    line(fmt::format("const {} {} = {};", exprs_.value_type(bound(l.value)), l.name, print(l.value)));
   }
 
   void write(const Assign& a) { line(fmt::format("{} = {};", register_name(a.name, bound(a.index)), print(a.value))); }
@@ -182,7 +223,24 @@ class Printer {
     line("}");
   }
 
-  void write(const Mma& m) { line(fmt::format("{}({}, {}, {});", function_name(d_, "mma"), m.acc, m.a, m.b)); }
+  void write(const Mma& m) {
+    const std::string acc = register_name(m.acc, bound(m.acc_index));
+    line(fmt::format("simdgroup_multiply_accumulate({0}, {1}, {2}, {0});", acc, register_name(m.a, bound(m.a_index)),
+                     register_name(m.b, bound(m.b_index))));
+  }
+  void write(const FragmentFill& f) {
+    line(fmt::format("{} = make_filled_simdgroup_matrix<float, 8, 8>({});", register_name(f.name, bound(f.index)),
+                     print(imm(f.value, {DType::f32, 1}))));
+  }
+  void write(const FragmentLoad& l) {
+    const char* tail = l.transposed ? ", ulong2(0, 0), true" : "";
+    line(fmt::format("simdgroup_load({}, {} + {}, {}{});", register_name(l.name, bound(l.index)), l.array,
+                     print(l.place), l.row_step, tail));
+  }
+  void write(const FragmentStore& s) {
+    line(fmt::format("simdgroup_store({}, {} + {}, {});", register_name(s.name, bound(s.index)), s.array,
+                     print(s.place), s.row_step));
+  }
   void write(const AsyncCopy& c) {
     line(fmt::format("{}({} + {}, {} + {}, {});", function_name(d_, "async_copy"), c.to, print(c.to_index), c.from,
                      print(c.from_index), print(c.count)));

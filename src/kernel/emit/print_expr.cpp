@@ -70,19 +70,41 @@ std::string ExprPrinter::type_name(tile::Type type) const {
   return dialect_.prefix + vector_suffix(type.dtype);
 }
 
+bool ExprPrinter::is_narrow(const Expr& e) const {
+  return !dialect_.narrow_index.empty() && e.type() == tile::index_type && e->lo > INT32_MIN && e->hi < INT32_MAX;
+}
+
+bool ExprPrinter::widens(const ExprNode& e) const {
+  if (dialect_.narrow_index.empty() || e.type != tile::index_type) return false;
+  bool narrow = e.lo > INT32_MIN && e.hi < INT32_MAX;
+  for (const Expr& a : e.args) narrow = narrow && is_narrow(a);
+  return !narrow;
+}
+
+std::string ExprPrinter::widened(const Expr& e) const {
+  return fmt::format("{}({})", dialect_.scalar_types.at(DType::i64), print(e));
+}
+
+std::string ExprPrinter::value_type(const Expr& e) const {
+  return is_narrow(e) ? dialect_.narrow_index : type_name(e.type());
+}
+
 std::string ExprPrinter::literal(const ExprNode& e) const {
   if (is_float(e.type.dtype)) return real_literal(e.real, e.type.dtype, dialect_);
   if (e.type.dtype == DType::boolean) return e.integer ? "true" : "false";
-  if (e.integer == INT64_MIN) return "(-9223372036854775807ll - 1)";
+  const std::string& suffix = dialect_.literals.at("i64_suffix");
+  if (e.integer == INT64_MIN) return fmt::format("(-9223372036854775807{} - 1)", suffix);
   const bool wide = e.integer > INT32_MAX || e.integer <= INT32_MIN;
-  const std::string text = fmt::format("{}{}", e.integer, wide ? "ll" : "");
+  const std::string text = fmt::format("{}{}", e.integer, wide ? suffix : "");
   return e.integer < 0 ? "(" + text + ")" : text;
 }
 
 std::string ExprPrinter::integer_division(const ExprNode& e) const {
   const bool plain = e.args[0]->lo >= 0 && e.args[1]->lo > 0;
   const std::string a = print(e.args[0]), b = print(e.args[1]);
-  if (plain) return fmt::format("({} {} {})", a, e.op == Op::div ? "/" : "%", b);
+  const char* sign = e.op == Op::div ? "/" : "%";
+  if (plain && widens(e)) return fmt::format("({} {} {})", widened(e.args[0]), sign, widened(e.args[1]));
+  if (plain) return fmt::format("({} {} {})", a, sign, b);
   const std::string type = type_name(e.type);
   return fmt::format("{}({}({}), {}({}))", function_name(dialect_, e.op == Op::div ? "floor_div" : "remainder"), type,
                      a, type, b);
@@ -99,6 +121,7 @@ std::string ExprPrinter::operation(const ExprNode& e) const {
   const OperatorRow* row = operator_row(e.op);
   check(row != nullptr, "operator without a row");
   const bool on_masks = e.type.lanes > 1 && row->mask && e.args[0].type().dtype == DType::boolean;
+  if (widens(e)) return fmt::format("({} {} {})", widened(e.args[0]), row->scalar, widened(e.args[1]));
   return fmt::format("({} {} {})", print(e.args[0]), on_masks ? row->mask : row->scalar, print(e.args[1]));
 }
 

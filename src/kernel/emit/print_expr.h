@@ -13,6 +13,10 @@ class ExprPrinter {
   ExprPrinter(const Dialect& dialect, bool wide_masks) : dialect_(dialect), wide_masks_(wide_masks) {}
   std::string print(const tile::Expr& e) const;
   std::string type_name(tile::Type type) const;
+  /// The type of a variable that holds `e`: narrower than type_name where the dialect has a narrow index type and the
+  /// known range fits.
+  std::string value_type(const tile::Expr& e) const;
+  bool is_narrow(const tile::Expr& e) const;
   /// "f32v", "mask32v": the tail of vector type and function names.
   std::string vector_suffix(DType dtype) const;
   /// Registers of arrays: Alloc'd names whose indices become part of the name.
@@ -26,6 +30,9 @@ class ExprPrinter {
   std::string memory(const tile::ExprNode& e) const;
   std::string invocation(const tile::ExprNode& e) const;
   std::string integer_division(const tile::ExprNode& e) const;
+  /// Whether an operation on i64 must not be computed in the narrow type.
+  bool widens(const tile::ExprNode& e) const;
+  std::string widened(const tile::Expr& e) const;
   const Dialect& dialect_;
   bool wide_masks_;
 };

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/result.h"
+#include "kernel/schedule/gpu.h"
 
 namespace kw::kernel::schedule {
 namespace {
@@ -19,8 +20,8 @@ using tile::Expr;
 using tile::Op;
 using tile::Type;
 
-/// Sums and products of floats are carried in double: a plain loop has one accumulator.
-DType accumulator_dtype(DType dtype) { return is_float(dtype) ? DType::f64 : dtype; }
+/// Sums and products of floats are carried in double, on a GPU in two floats: a plain loop has one accumulator.
+DType accumulator_dtype(DType dtype, bool gpu) { return is_float(dtype) && !gpu ? DType::f64 : dtype; }
 
 Expr lowest(DType d) {
   if (is_float(d)) return tile::imm(-INFINITY, {d, 1});
@@ -56,12 +57,33 @@ struct Combine {
     return tile::call(is_max ? "max" : "min", {dtype, 1}, {acc, y});
   }
   ReduceOp op;
+  bool two_part = false;  // `acc` carries what it loses in `rest`
+
+  void begin(Block& out) const {
+    out.push_back(tile::Alloc{tile::Space::reg, {dtype, 1}, "acc", {}});
+    out.push_back(tile::Assign{"acc", {}, start});
+    if (!two_part) return;
+    out.push_back(tile::Alloc{tile::Space::reg, {dtype, 1}, "rest", {}});
+    out.push_back(tile::Assign{"rest", {}, tile::imm(0, {dtype, 1})});
+  }
+  void add(const Expr& x, Block& out) const {
+    const Expr acc = tile::var("acc", {dtype, 1}), rest = tile::var("rest", {dtype, 1});
+    if (two_part)
+      out.push_back(tile::CallStmt{op == ReduceOp::sum ? "kw_add" : "kw_times", {acc, rest, x}});
+    else
+      out.push_back(tile::Assign{"acc", {}, step(acc, x)});
+  }
+  Expr value() const {
+    const Expr acc = tile::var("acc", {dtype, 1});
+    return two_part && op == ReduceOp::prod ? acc + tile::var("rest", {dtype, 1}) : acc;
+  }
 };
 
-Combine combine_of(ReduceOp op, DType dtype) {
-  const DType d = compute_dtype(dtype);
-  if (op == ReduceOp::sum) return {accumulator_dtype(d), tile::imm(0, {accumulator_dtype(d), 1}), op};
-  if (op == ReduceOp::prod) return {accumulator_dtype(d), tile::imm(1, {accumulator_dtype(d), 1}), op};
+Combine combine_of(ReduceOp op, DType dtype, bool gpu) {
+  const DType d = compute_dtype(dtype), wide = accumulator_dtype(d, gpu);
+  const bool two_part = gpu && is_float(d);
+  if (op == ReduceOp::sum) return {wide, tile::imm(0, {wide, 1}), op, two_part};
+  if (op == ReduceOp::prod) return {wide, tile::imm(1, {wide, 1}), op, two_part};
   return {d, op == ReduceOp::max ? lowest(d) : highest(d), op};
 }
 
@@ -100,6 +122,7 @@ class AnchorLowering {
   /// A kernel whose tasks share the indices [0, count) of `var`; `work`: flops an index.
   void emit_kernel(const std::string& name, const std::string& var, int64_t count, double work, Block body,
                    std::vector<tile::Param> extra = {}) {
+    if (gpu()) return emit_threads(name, var, count, std::move(body), std::move(extra));
     const double least = 16384 / std::max(work, 1.0);
     const int64_t even = (count + facts_.threads * 4 - 1) / (facts_.threads * 4);
     const int64_t chunk = std::max<int64_t>({1, static_cast<int64_t>(least), even});
@@ -116,6 +139,21 @@ class AnchorLowering {
     launch.kernel = name;
     launch.args = launch_args(f.params);
     launch.groups = {tasks, 1, 1};
+    made_.functions.push_back(std::move(f));
+    made_.launches.push_back(std::move(launch));
+  }
+
+  bool gpu() const { return facts_.dialect == "msl"; }
+
+  void emit_threads(const std::string& name, const std::string& var, int64_t count, Block body,
+                    std::vector<tile::Param> extra) {
+    tile::Function f;
+    f.name = name;
+    f.params = kernel_params(graph_, reader_, {anchor_});
+    f.params.insert(f.params.end(), extra.begin(), extra.end());
+    Launch launch;
+    launch.args = launch_args(f.params);
+    place_grid(thread_grid(var, count, std::move(body)), f, launch);
     made_.functions.push_back(std::move(f));
     made_.launches.push_back(std::move(launch));
   }
@@ -159,7 +197,7 @@ class AnchorLowering {
     const Shape& from = graph_[node_.inputs[0]].shape;
     Shape extents;
     for (int axis : r.axes) extents.push_back(from[static_cast<size_t>(axis)]);
-    const Combine combine = combine_of(r.op, node_.dtype);
+    const Combine combine = combine_of(r.op, node_.dtype, gpu());
     const Coords outer = output_coords();
     Block inner;
     const Expr x = reader_.read(node_.inputs[0], joined(from.size(), r.axes, outer, variables(extents, "r")), inner);
@@ -167,12 +205,11 @@ class AnchorLowering {
   }
 
   void accumulate(const Combine& combine, const Expr& x, const Shape& extents, Block inner, const Coords& outer) {
-    const Type type{combine.dtype, 1};
-    const Expr acc = tile::var("acc", type);
-    inner.push_back(tile::Assign{"acc", {}, combine.step(acc, x)});
-    Block body{tile::Alloc{tile::Space::reg, type, "acc", {}}, tile::Assign{"acc", {}, combine.start}};
+    combine.add(x, inner);
+    Block body;
+    combine.begin(body);
     for (tile::Stmt& s : nested(extents, "r", std::move(inner))) body.push_back(std::move(s));
-    store(body, outer, acc);
+    store(body, outer, combine.value());
     emit_kernel(name_, "o", element_count(node_.shape), static_cast<double>(element_count(extents)), std::move(body));
   }
 
@@ -218,7 +255,7 @@ class AnchorLowering {
       return list;
     };
     Block inner;
-    const Combine combine = combine_of(ReduceOp::sum, node_.dtype);
+    const Combine combine = combine_of(ReduceOp::sum, node_.dtype, gpu());
     const Expr x = tile::cast(reader_.read(node_.inputs[0], coords(c.a), inner), combine.dtype);
     const Expr y = tile::cast(reader_.read(node_.inputs[1], coords(c.b), inner), combine.dtype);
     accumulate(combine, x * y, extents, std::move(inner), outer);
@@ -231,13 +268,13 @@ class AnchorLowering {
     const int64_t count = element_count(lines);
     Coords at = coords_of(lines, tile::index_var("o", std::max<int64_t>(count, 1)));
     at.insert(at.begin() + s.axis, tile::index_var("r0", node_.shape[axis]));
-    const Combine combine = combine_of(reduce_op(s.op), node_.dtype);
-    const Expr acc = tile::var("acc", {combine.dtype, 1});
+    const Combine combine = combine_of(reduce_op(s.op), node_.dtype, gpu());
     Block inner;
     const Expr x = reader_.read(node_.inputs[0], at, inner);
-    inner.push_back(tile::Assign{"acc", {}, combine.step(acc, x)});
-    store(inner, at, acc);
-    Block body{tile::Alloc{tile::Space::reg, {combine.dtype, 1}, "acc", {}}, tile::Assign{"acc", {}, combine.start}};
+    combine.add(x, inner);
+    store(inner, at, combine.value());
+    Block body;
+    combine.begin(body);
     for (tile::Stmt& st : nested({node_.shape[axis]}, "r", std::move(inner))) body.push_back(std::move(st));
     emit_kernel(name_, "o", count, static_cast<double>(node_.shape[axis]), std::move(body));
   }
@@ -264,7 +301,9 @@ class AnchorLowering {
     tile::Function& f = made_.functions.back();
     f.body.clear();
     f.body.push_back(tile::loop(Bind::serial, "o", 0, count, std::move(body)));
+    f.group = 1;
     made_.launches.back().groups = {1, 1, 1};
+    made_.launches.back().group = {1, 1, 1};
   }
 
   Coords target_coords(const graph::ScatterAttr& s, const Coords& from, Block& body) {
@@ -292,7 +331,7 @@ class AnchorLowering {
   Expr merged(graph::ScatterOp op, const Expr& old, const Expr& x) const {
     constexpr ReduceOp rows[] = {ReduceOp::sum, ReduceOp::sum, ReduceOp::prod, ReduceOp::max, ReduceOp::min};
     if (op == graph::ScatterOp::set) return x;
-    Combine combine = combine_of(rows[static_cast<size_t>(op)], node_.dtype);
+    Combine combine = combine_of(rows[static_cast<size_t>(op)], node_.dtype, gpu());
     combine.dtype = compute_dtype(node_.dtype);
     return combine.step(old, x);
   }
@@ -330,7 +369,7 @@ class AnchorLowering {
     const Expr index = tile::load(extra[1].name, DType::i64, {base + to[static_cast<size_t>(s.axis)]});
     store(copy, to, index);
     for (tile::Stmt& st : nested({k}, "r", std::move(copy))) body.push_back(std::move(st));
-    made_.text = sort_text;
+    if (!gpu()) made_.text = sort_text;  // a helper of the Metal prelude
     emit_kernel(name_, "o", count, static_cast<double>(n) * 20, std::move(body), std::move(extra));
   }
 

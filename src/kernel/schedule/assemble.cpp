@@ -4,9 +4,11 @@
 #include <set>
 
 #include "base/hash.h"
+#include "kernel/emit/msl_prelude.h"
 #include "kernel/schedule/access.h"
 #include "kernel/schedule/compose.h"
 #include "kernel/schedule/composer.h"
+#include "kernel/schedule/gpu.h"
 #include "kernel/schedule/usage.h"
 
 namespace kw::kernel::schedule {
@@ -21,8 +23,10 @@ class Assembly {
       : graph_(graph), parts_(parts), choice_(choice), facts_(facts) {}
 
   Result<Candidate> candidate(std::vector<int>* piece_of_step) {
-    plan_.target = "cpu";
-    plan_.isa = facts_.isa;
+    const bool msl = facts_.dialect == "msl";
+    plan_.target = msl ? "metal" : "cpu";
+    if (!msl) plan_.isa = facts_.isa;
+    if (const Status status = msl ? check_metal(graph_) : ok_status(); !status) return status.failure();
     add_leaves();
     add_outputs();
     std::vector<NodeId> kept;
@@ -34,8 +38,9 @@ class Assembly {
     for (Buffer& b : made->buffers) plan_.buffers.push_back(std::move(b));
     add_copies(made->value_names);
     Candidate c;
-    for (DType dtype : copied_) c.source += copy_kernel_text(dtype);
+    for (DType dtype : copied_) c.source += copy_kernel_text(dtype, facts_);
     c.source += made->text;
+    if (msl) c.source = emit::msl_source(c.source);
     c.plan_json = to_json(plan_);
     c.author = "search";
     c.notes = std::move(made->notes);
@@ -137,7 +142,7 @@ class Assembly {
 
   void add_copy(NodeId node, const std::string& from, const std::string& to) {
     copied_.insert(graph_[node].dtype);
-    plan_.steps.emplace_back(copy_launch(graph_[node].dtype, from, to, element_count(graph_[node].shape)));
+    plan_.steps.emplace_back(copy_launch(graph_[node].dtype, from, to, element_count(graph_[node].shape), facts_));
   }
 
   /// A state that becomes another state is set aside first: that other may overwrite it (two that swap do).
@@ -177,7 +182,7 @@ class Assembly {
 std::vector<Option> options(const graph::Graph& graph, const Piece& piece, const Facts& facts) {
   std::vector<Option> list;
   for (const auto& family : families()) {
-    if (!family->covers(graph, piece)) continue;
+    if (!family->speaks(facts) || !family->covers(graph, piece)) continue;
     for (Schedule& s : family->space(graph, piece, facts)) {
       const double seconds = family->predicted_s(graph, piece, s, facts);
       list.push_back({std::move(s), seconds});

@@ -152,11 +152,11 @@ class Composer {
     for_each_launch(lowered.steps, rename_kernel);
   }
 
-  static std::string canonical(tile::Function& f) {
+  std::string canonical(tile::Function& f) const {
     std::map<std::string, std::string> names;
     for (size_t i = 0; i < f.params.size(); ++i) names[f.params[i].name] = fmt::format("p{}", i);
     f.name = "kw_this";
-    return with_names(emit::emit(f, emit::cpp_dialect()), names);
+    return with_names(emit::emit(f, emit::dialect_of(r_.facts.dialect)), names);
   }
 
   static void rename(std::vector<Step>& steps, const std::map<std::string, std::string>& names) {
@@ -189,7 +189,6 @@ class Composer {
   std::vector<std::string> own_slots_;
 };
 
-const char* stored_type(DType dtype) { return emit::cpp_dialect().stored_types.at(dtype).c_str(); }
 constexpr int64_t copy_chunk = 1 << 16;
 
 }  // namespace
@@ -213,20 +212,31 @@ void for_each_launch(std::vector<Step>& steps, const std::function<void(Launch&)
   }
 }
 
-std::string copy_kernel_text(DType dtype) {
+std::string copy_kernel_text(DType dtype, const Facts& facts) {
+  if (facts.dialect == "msl")
+    return fmt::format(R"([[max_total_threads_per_threadgroup(256)]] kernel void kw_copy_{0}(
+    device const {1}* from [[buffer(0)]], device {1}* to [[buffer(1)]], constant long& n [[buffer(2)]],
+    uint i [[thread_position_in_grid]]) {{
+  if (i < n) to[i] = from[i];
+}}
+)",
+                       name_of(dtype), emit::msl_dialect().stored_types.at(dtype));
   return fmt::format(R"(KW_KERNEL void kw_copy_{0}(const {1}* from, {1}* to, int64_t n, KwGroup group) {{
   const int64_t begin = group.x * {2}, count = n - begin < {2} ? n - begin : {2};
   memcpy(to + begin, from + begin, static_cast<size_t>(count) * sizeof({1}));
 }}
 )",
-                     name_of(dtype), stored_type(dtype), copy_chunk);
+                     name_of(dtype), emit::cpp_dialect().stored_types.at(dtype), copy_chunk);
 }
 
-Launch copy_launch(DType dtype, const std::string& from, const std::string& to, int64_t count) {
+Launch copy_launch(DType dtype, const std::string& from, const std::string& to, int64_t count, const Facts& facts) {
+  const bool gpu = facts.dialect == "msl";
+  const int64_t each = gpu ? 256 : copy_chunk;
   Launch l;
   l.kernel = fmt::format("kw_copy_{}", name_of(dtype));
   l.args = {from, to, ScalarArg{"i64", count, std::nullopt}};
-  l.groups = {std::max<int64_t>(1, (count + copy_chunk - 1) / copy_chunk), 1, 1};
+  l.groups = {std::max<int64_t>(1, (count + each - 1) / each), 1, 1};
+  if (gpu) l.group = {each, 1, 1};
   return l;
 }
 

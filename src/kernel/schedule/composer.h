@@ -36,7 +36,7 @@ void for_each_launch(std::vector<Step>& steps, const std::function<void(Launch&)
 /// Launches of `steps` with repeats unrolled.
 int64_t count_launches(const std::vector<Step>& steps);
 /// "kw_copy_f32": KW_KERNEL text that copies n elements, and its launch.
-std::string copy_kernel_text(DType dtype);
-Launch copy_launch(DType dtype, const std::string& from, const std::string& to, int64_t count);
+std::string copy_kernel_text(DType dtype, const Facts& facts);
+Launch copy_launch(DType dtype, const std::string& from, const std::string& to, int64_t count, const Facts& facts);
 
 }  // namespace kw::kernel::schedule

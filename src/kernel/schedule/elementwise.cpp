@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "kernel/schedule/boxes.h"
+#include "kernel/schedule/gpu.h"
 
 namespace kw::kernel::schedule {
 namespace {
@@ -242,6 +243,7 @@ double inlined_cost(const graph::Graph& graph, const Piece& piece) {
 
 ElementwiseKernel lower_elementwise(const graph::Graph& graph, const Piece& piece, NodeId output, const Facts& facts,
                                     const std::string& name, const ElementwiseOptions& options) {
+  if (facts.dialect == "msl") return thread_elementwise(graph, piece, output, name);
   return Lowering(graph, piece, output, facts, options).kernel(name);
 }
 

@@ -66,6 +66,8 @@ class Family {
  public:
   virtual ~Family() = default;
   virtual std::string name() const = 0;
+  /// Whether it writes kernels in the dialect of these facts.
+  virtual bool speaks(const Facts& facts) const { return facts.dialect == "cpp"; }
   virtual bool covers(const graph::Graph& graph, const Piece& piece) const = 0;
   /// Legal schedules, the one thought best first.
   virtual std::vector<Schedule> space(const graph::Graph& graph, const Piece& piece, const Facts& facts) const = 0;

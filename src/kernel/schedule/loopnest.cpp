@@ -6,6 +6,7 @@
 #include "kernel/schedule/anchors.h"
 #include "kernel/schedule/elementwise.h"
 #include "kernel/schedule/family.h"
+#include "kernel/schedule/gpu.h"
 #include "kernel/schedule/usage.h"
 
 namespace kw::kernel::schedule {
@@ -17,6 +18,7 @@ using graph::NodeId;
 class LoopNest : public Family {
  public:
   std::string name() const override { return "loopnest"; }
+  bool speaks(const Facts&) const override { return true; }
 
   bool covers(const graph::Graph&, const Piece& piece) const override { return piece.kind != PieceKind::recur; }
 
@@ -32,6 +34,12 @@ class LoopNest : public Family {
       ++launches;
     }
     for (NodeId id : piece.outputs) work += static_cast<double>(element_count(graph[id].shape));
+    if (facts.dialect == "msl") {
+      double threads = 0;
+      for (NodeId id : piece.outputs) threads = std::max(threads, static_cast<double>(element_count(graph[id].shape)));
+      constexpr double compensation = 8;  // of sums, and one load for each term
+      return gpu_roofline_s(work * compensation, 2 * piece_bytes(graph, piece), threads, launches, facts);
+    }
     constexpr double scalar_slowdown = 60;  // no vectors, one accumulator
     return roofline_s(work * scalar_slowdown, 2 * piece_bytes(graph, piece), launches, facts);
   }

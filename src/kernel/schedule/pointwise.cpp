@@ -2,6 +2,7 @@
 
 #include "kernel/schedule/elementwise.h"
 #include "kernel/schedule/family.h"
+#include "kernel/schedule/gpu.h"
 
 namespace kw::kernel::schedule {
 namespace {
@@ -10,6 +11,7 @@ namespace {
 class Pointwise : public Family {
  public:
   std::string name() const override { return "pointwise"; }
+  bool speaks(const Facts&) const override { return true; }
 
   bool covers(const graph::Graph&, const Piece& piece) const override { return piece.kind == PieceKind::pointwise; }
 
@@ -17,7 +19,7 @@ class Pointwise : public Family {
     std::vector<Schedule> list{{name(), {}}};
     int64_t count = 0;
     for (graph::NodeId id : piece.outputs) count = std::max(count, element_count(graph[id].shape));
-    if (count < 1 << 16) return list;
+    if (count < 1 << 16 || facts.dialect == "msl") return list;
     for (int64_t tasks_per_thread : {1, 16}) {
       const int64_t chunk = count / (tasks_per_thread * facts.threads);
       list.push_back({name(), {{"chunk", std::max<int64_t>(chunk, 4096)}}});
@@ -29,10 +31,14 @@ class Pointwise : public Family {
                      const Facts& facts) const override {
     double elements = 0;
     for (graph::NodeId id : piece.outputs) elements += static_cast<double>(element_count(graph[id].shape));
+    const int launches = static_cast<int>(piece.outputs.size());
+    if (facts.dialect == "msl")
+      return gpu_roofline_s(elements * inlined_cost(graph, piece), piece_bytes(graph, piece), elements, launches,
+                            facts);
     const bool vector = vector_lanes(graph, piece, facts) > 1;
     const double flops = elements * inlined_cost(graph, piece) * (vector ? 2 : 16);
     const double uneven = schedule.params.empty() ? 1 : 1.01;
-    return uneven * roofline_s(flops, piece_bytes(graph, piece), static_cast<int>(piece.outputs.size()), facts);
+    return uneven * roofline_s(flops, piece_bytes(graph, piece), launches, facts);
   }
 
   Result<Lowered> lower(const Task& task, const Schedule& schedule) const override {

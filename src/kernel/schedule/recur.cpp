@@ -164,10 +164,34 @@ class RecurLowering {
     add_kernel("_last", copies, out_.steps);
   }
 
+  /// One launch a copy, a thread an element: equal copies share their kernel.
+  void add_thread_copies(const std::string& suffix, const std::vector<TurnCopy>& copies, std::vector<Step>& steps,
+                         bool turn) {
+    for (size_t i = 0; i < copies.size(); ++i) {
+      const TurnCopy& c = copies[i];
+      if (c.count == 0) continue;
+      Launch launch;
+      launch.kernel = fmt::format("{}{}{}", task_.name, suffix, i);
+      launch.args = {c.from, c.to};
+      if (turn) launch.args.emplace_back(ScalarArg{"i32", *SizeExpr::parse("t"), std::nullopt});
+      launch.groups = {(c.count + 255) / 256, 1, 1};
+      launch.group = {256, 1, 1};
+      const std::string& type = emit::msl_dialect().stored_types.at(c.dtype);
+      out_.text += fmt::format(
+          "[[max_total_threads_per_threadgroup(256)]] kernel void {}(device const {}* from [[buffer(0)]], device {}* "
+          "to [[buffer(1)]]{}, uint i [[thread_position_in_grid]]) {{\n  if (i < {} && {}) to[{} + i] = from[{} + "
+          "i];\n}}\n",
+          launch.kernel, type, type, turn ? ", constant int& t [[buffer(2)]]" : "", c.count, c.condition, c.to_at,
+          c.from_at);
+      steps.emplace_back(std::move(launch));
+    }
+  }
+
   /// One kernel, one task a copy.
   void add_kernel(const std::string& suffix, const std::vector<TurnCopy>& copies, std::vector<Step>& steps,
                   bool turn = false) {
     if (copies.empty()) return;
+    if (task_.facts.dialect == "msl") return add_thread_copies(suffix, copies, steps, turn);
     Launch launch;
     launch.kernel = task_.name + suffix;
     launch.groups = {static_cast<int64_t>(copies.size()), 1, 1};
@@ -202,6 +226,7 @@ class RecurLowering {
 class RecurFamily : public Family {
  public:
   std::string name() const override { return "recur"; }
+  bool speaks(const Facts&) const override { return true; }
   bool covers(const graph::Graph&, const Piece& piece) const override { return piece.kind == PieceKind::recur; }
   std::vector<Schedule> space(const graph::Graph&, const Piece&, const Facts&) const override { return {{name(), {}}}; }
   double predicted_s(const graph::Graph& graph, const Piece& piece, const Schedule&,
