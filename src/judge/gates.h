@@ -15,7 +15,7 @@ namespace kw::judge {
 /// What a gate found. Only `verified` lets the next gate run.
 struct Finding {
   Outcome outcome = Outcome::verified;
-  std::string text;  // one sentence; empty and verified: the gate does not apply
+  std::string text;  // one sentence
   std::optional<Witness> witness;
   std::string gate = {};  // another gate's name, where the fault belongs there
 };

@@ -55,7 +55,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a module and its package."""
     folder = tmp_path_factory.mktemp("metal")
     (folder / "small.py").write_text(MODULE.format(change=""))
-    optimized(folder / "small.py", folder, "--time", 20)
+    optimized(folder / "small.py", folder, "--time", 150)
     return folder
 
 
@@ -83,13 +83,13 @@ def test_verify_runs_the_package_again(small: Path) -> None:
 
 def test_half_precision(tmp_path: Path) -> None:
     (tmp_path / "low.py").write_text(MODULE.format(change=".bfloat16()"))
-    result, package = optimized(tmp_path / "low.py", tmp_path, "--time", 20)
+    result, package = optimized(tmp_path / "low.py", tmp_path, "--time", 150)
     assert result["verdict"] == "verified"
     assert "bfloat*" in package.read("kernels/msl.metal").decode()
 
 
 def test_reductions_and_products(tmp_path: Path) -> None:
-    result, _ = optimized(MODULES / "matmul_sum.py", tmp_path, "--time", 20)
+    result, _ = optimized(MODULES / "matmul_sum.py", tmp_path, "--time", 150)
     assert result["verdict"] == "verified"
 
 

@@ -60,7 +60,8 @@ Dialect make_msl() {
   d.simd_index = "int(kw_simdgroup)";
   d.thread_index = "int(kw_thread)";
   d.narrow_index = "int";
-  d.barriers = {{Space::shared, "threadgroup_barrier(mem_flags::mem_threadgroup);"},
+  d.barriers = {{Space::local, "simdgroup_barrier(mem_flags::mem_threadgroup);"},
+                {Space::shared, "threadgroup_barrier(mem_flags::mem_threadgroup);"},
                 {Space::global, "threadgroup_barrier(mem_flags::mem_device);"}};
   d.literals = {{"inf", "INFINITY"}, {"nan", "NAN"}, {"f32_suffix", "f"}, {"i64_suffix", "l"}};
   d.fragment_types = {

@@ -9,6 +9,8 @@ namespace kw::kernel::schedule {
 
 std::unique_ptr<Family> make_pointwise();
 std::unique_ptr<Family> make_gemm();
+std::unique_ptr<Family> make_gpu_gemm();
+std::unique_ptr<Family> make_gpu_rows();
 std::unique_ptr<Family> make_loopnest();
 std::unique_ptr<Family> make_recur();
 std::unique_ptr<Family> make_rows();
@@ -18,7 +20,7 @@ namespace {
 
 using Maker = std::unique_ptr<Family> (*)();
 constexpr Maker makers[] = {
-    make_pointwise, make_gemm, make_window, make_recur, make_rows, make_loopnest,
+    make_pointwise, make_gemm, make_window, make_recur, make_rows, make_gpu_gemm, make_gpu_rows, make_loopnest,
 };
 
 std::vector<std::unique_ptr<Family>> made_families() {
