@@ -193,6 +193,7 @@ class Checker {
   }
   void check(const Mma& m) { fragment(m.acc, m.acc_index), fragment(m.a, m.a_index), fragment(m.b, m.b_index); }
   void check(const FragmentFill& f) { fragment(f.name, f.index); }
+  void check(const FragmentAdd& a) { fragment(a.to, a.index), fragment(a.from, a.index); }
   void check(const FragmentLoad& l) {
     fragment(l.name, l.index);
     index(l.place, l.array);

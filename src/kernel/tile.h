@@ -183,6 +183,11 @@ struct FragmentFill {
   std::vector<Expr> index;
   double value = 0;
 };
+/// to += from, element by element.
+struct FragmentAdd {
+  std::string to, from;
+  std::vector<Expr> index;
+};
 /// Between a fragment and a shared array: its element (r, c) stands at place + r * row_step + c, or with `transposed`
 /// at place + c * row_step + r.
 struct FragmentLoad {
@@ -229,7 +234,7 @@ struct CallStmt {
   std::vector<Expr> args;
 };
 struct Stmt : std::variant<For, Alloc, Let, Assign, Store, If, Mma, AsyncCopy, Wait, Barrier, LaneReduce, Atomic,
-                           CallStmt, FragmentFill, FragmentLoad, FragmentStore> {
+                           CallStmt, FragmentFill, FragmentAdd, FragmentLoad, FragmentStore> {
   using variant::variant;
   const variant& base() const { return *this; }
   variant& base() { return *this; }

@@ -232,6 +232,10 @@ class Printer {
     line(fmt::format("{} = make_filled_simdgroup_matrix<float, 8, 8>({});", register_name(f.name, bound(f.index)),
                      print(imm(f.value, {DType::f32, 1}))));
   }
+  void write(const FragmentAdd& a) {
+    const std::string to = register_name(a.to, bound(a.index)), from = register_name(a.from, bound(a.index));
+    for (int i : {0, 1}) line(fmt::format("{0}.thread_elements()[{2}] += {1}.thread_elements()[{2}];", to, from, i));
+  }
   void write(const FragmentLoad& l) {
     const char* tail = l.transposed ? ", ulong2(0, 0), true" : "";
     line(fmt::format("simdgroup_load({}, {} + {}, {}{});", register_name(l.name, bound(l.index)), l.array,

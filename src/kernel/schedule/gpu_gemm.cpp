@@ -26,6 +26,8 @@ struct TileShape {
 };
 constexpr std::array<TileShape, 4> tile_shapes = {
     {{64, 64, 16, 2, 2}, {32, 64, 16, 2, 2}, {32, 32, 16, 2, 2}, {16, 32, 16, 1, 2}}};
+/// So many terms are summed one after the other; their sums are summed apart, which keeps rounding errors small.
+constexpr int64_t run_terms = 128;
 constexpr int64_t pad = 4;  // elements between rows of a tile, so that columns fall into other banks
 
 TileShape shape_of(const Schedule& s) {
@@ -96,10 +98,26 @@ class GpuGemmLowering {
     row_ = let(out, "row", sg / shape_.sn * (shape_.rows() * 8), shape_.bm);
     column_ = let(out, "column", sg % shape_.sn * (shape_.columns() * 8), shape_.bn);
     out.push_back(tile::Alloc{Space::fragment, {DType::f32, 1}, "acc", {shape_.rows(), shape_.columns()}});
-    each_fragment(out, [](const Expr& r, const Expr& c) { return tile::FragmentFill{"acc", {r, c}, 0}; });
-    out.push_back(tile::loop(Bind::serial, "k0", 0, k(), turn(), shape_.bk));
-    epilogue(out);
+    if (k() <= 2 * run_terms) {
+      fill("acc", out);
+      out.push_back(tile::loop(Bind::serial, "k0", 0, k(), turn(), shape_.bk));
+      epilogue("acc", out);
+      return out;
+    }
+    out.push_back(tile::Alloc{Space::fragment, {DType::f32, 1}, "total", {shape_.rows(), shape_.columns()}});
+    fill("total", out);
+    Block run;
+    fill("acc", run);
+    const Expr first = at_most("k1", k());
+    run.push_back(tile::loop(Bind::serial, "k0", first, tile::min_of(first + run_terms, k()), turn(), shape_.bk));
+    each_fragment(run, [](const Expr& r, const Expr& c) { return tile::FragmentAdd{"total", "acc", {r, c}}; });
+    out.push_back(tile::loop(Bind::serial, "k1", 0, k(), std::move(run), run_terms));
+    epilogue("total", out);
     return out;
+  }
+
+  void fill(const std::string& name, Block& out) const {
+    each_fragment(out, [&](const Expr& r, const Expr& c) { return tile::FragmentFill{name, {r, c}, 0}; });
   }
 
   template <class Make>
@@ -182,12 +200,12 @@ class GpuGemmLowering {
   }
 
   /// A row of fragments at a time goes through the simdgroup's own patch of shared memory, where lanes find elements.
-  void epilogue(Block& out) {
+  void epilogue(const std::string& sums, Block& out) {
     const int64_t width = patch_width();
     const Expr base = at_most("sg", shape_.sm * shape_.sn) * (8 * width);
     for (int64_t r = 0; r < shape_.rows(); ++r) {
       for (int64_t c = 0; c < shape_.columns(); ++c)
-        out.push_back(tile::FragmentStore{"acc", {Expr(r), Expr(c)}, "patch", base + 8 * c, width});
+        out.push_back(tile::FragmentStore{sums, {Expr(r), Expr(c)}, "patch", base + 8 * c, width});
       out.push_back(tile::Barrier{Space::local});
       Block body;
       const Expr e = at_most("e", 8 * width);
