@@ -118,7 +118,9 @@ PLAN: dict[str, Any] = {
 def verify_candidate(small: Path, folder: Path, kernel: str, plan: dict[str, Any]) -> subprocess.CompletedProcess[str]:
     (folder / "kernel.metal").write_text(kernel)
     (folder / "plan.json").write_text(json.dumps(plan))
-    return run("verify", small / "small.py", "--candidate", folder, "--target", "metal", "--quick", "--no-progress", cwd=folder)
+    return run(
+        "verify", small / "small.py", "--candidate", folder, "--target", "metal", "--quick", "--no-progress", cwd=folder
+    )
 
 
 def changed(**step: Any) -> dict[str, Any]:
