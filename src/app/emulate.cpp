@@ -275,6 +275,13 @@ void show(const Output& out, const json& result, const RunReply& reply, Job& job
     out.text(fmt::format("{} {}", out.red(report.kind + ":"), report.sentence));
 }
 
+/// --dialect, else what the file's name says, else Metal.
+Dialect dialect_of(const EmulateOptions& options) {
+  if (options.dialect.empty()) return dialect_of_file(options.source).value_or(Dialect::metal);
+  if (const auto named = dialect_named(options.dialect)) return *named;
+  throw UserError({"arguments", fmt::format("no dialect is called {}", options.dialect), "metal or cuda"});
+}
+
 }  // namespace
 
 int run_emulate(const CommonOptions& common, const EmulateOptions& options) {
@@ -287,6 +294,7 @@ int run_emulate(const CommonOptions& common, const EmulateOptions& options) {
   source.include_dirs.push_back(fs::absolute(options.source).parent_path());
   for (const std::string& folder : options.include_dirs) source.include_dirs.emplace_back(folder);
   source.defines = options.defines;
+  source.dialect = dialect_of(options);
   LibraryOptions library_options;
   library_options.mode = options.profile ? Mode::profile : options.check ? Mode::checked : Mode::plain;
   library_options.cache_dir = target::default_cache_dir();

@@ -93,10 +93,11 @@ void add_package(CLI::App& verb, PackageOptions& o) {
 }
 
 void add_emulate(CLI::App& verb, EmulateOptions& o) {
-  verb.add_option("source", o.source, "KERNELS.metal")->required();
+  verb.add_option("source", o.source, "KERNELS.metal or KERNELS.cu")->required();
+  verb.add_option("--dialect", o.dialect, "metal or cuda, if the file's extension does not say it");
   verb.add_option("--plan", o.plan, "Launches as a Plan; --arg then gives the module's inputs in order");
   verb.add_option("--kernel", o.kernel, "One kernel, by its host name");
-  verb.add_option("--groups", o.groups, "Threadgroups: X[,Y[,Z]]");
+  verb.add_option("--groups", o.groups, "Threadgroups (blocks): X[,Y[,Z]]");
   verb.add_option("--threads", o.threads_grid, "Threads of the grid instead of --groups; ragged last groups");
   verb.add_option("--group", o.group, "Threads of a threadgroup: X[,Y[,Z]]");
   verb.add_option("--arg", o.args,
@@ -105,7 +106,7 @@ void add_emulate(CLI::App& verb, EmulateOptions& o) {
       ->allow_extra_args(false);
   verb.add_option("--constant", o.constants, "Function constant: NAME=bool:true or INDEX=u32:4")
       ->allow_extra_args(false);
-  verb.add_option("--threadgroup-bytes", o.threadgroup_bytes, "Threadgroup argument: INDEX=BYTES")
+  verb.add_option("--threadgroup-bytes", o.threadgroup_bytes, "Threadgroup argument: INDEX=BYTES (0 is CUDA's extern __shared__)")
       ->allow_extra_args(false);
   verb.add_option("-D", o.defines, "Macro: NAME or NAME=VALUE")->allow_extra_args(false);
   verb.add_option("-I", o.include_dirs, "Folder for #include")->allow_extra_args(false);
@@ -189,7 +190,7 @@ int run(int argc, char** argv) {
             bench);
   add_package(*verb("package", "Look into a package", [&] { return run_package(common, package); }), package);
   double resume_budget_usd = -1, resume_time_s = -1;
-  add_emulate(*verb("emulate", "Run Metal kernels on this machine", [&] { return run_emulate(common, emulate); }),
+  add_emulate(*verb("emulate", "Run Metal and CUDA kernels on this machine's processor", [&] { return run_emulate(common, emulate); }),
               emulate);
   CLI::App& resume = *verb("resume", "Go on with the last run that was stopped",
                            [&] { return run_resume(common, resume_budget_usd, resume_time_s); });

@@ -70,7 +70,8 @@ struct PackageOptions {
 };
 
 struct EmulateOptions {
-  std::string source;  // .metal
+  std::string source;   // .metal or .cu
+  std::string dialect;  // "metal", "cuda"; empty: by the extension of the file
   std::string plan, kernel;
   std::string groups, group = "1", threads_grid;  // "X", "X,Y" or "X,Y,Z"
   std::vector<std::string> args, constants, threadgroup_bytes, defines, include_dirs;

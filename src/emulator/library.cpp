@@ -42,9 +42,9 @@ Status check_dim(const KernelDescription& kernel, const Dim& dim) {
       kernel.max_total_threads ? std::min(kernel.max_total_threads, max_group_threads) : max_group_threads;
   if (group > most)
     return Failure{"emulate.launch",
-                   fmt::format("{} is launched with {} x {} x {} threads a threadgroup; {} are the most", kernel.name,
-                               dim.group[0], dim.group[1], dim.group[2], most),
-                   "use more and smaller threadgroups"};
+                   fmt::format("{} is launched with {} x {} x {} threads a {}; {} are the most", kernel.name,
+                               dim.group[0], dim.group[1], dim.group[2], row_of(kernel.dialect).words.group, most),
+                   fmt::format("use more and smaller {}s", row_of(kernel.dialect).words.group)};
   if (threads > max_threads)
     return Failure{"emulate.launch",
                    fmt::format("{} is launched with {} x {} x {} threads, more than 2^32", kernel.name, dim.threads[0],
@@ -54,8 +54,9 @@ Status check_dim(const KernelDescription& kernel, const Dim& dim) {
 }
 
 Status check_threadgroup(const KernelDescription& kernel, const std::vector<wire::GroupBytes>& given) {
+  const Vocabulary& words = row_of(kernel.dialect).words;
   for (const ArgumentDescription& argument : kernel.arguments) {
-    if (argument.source != ArgumentSource::threadgroup) continue;
+    if (argument.source != ArgumentSource::threadgroup || kernel.dialect == Dialect::cuda) continue;
     const auto at = std::find_if(given.begin(), given.end(),
                                  [&](const wire::GroupBytes& bytes) { return bytes.index == argument.index; });
     if (at == given.end() || at->bytes == 0)
@@ -65,10 +66,18 @@ Status check_threadgroup(const KernelDescription& kernel, const std::vector<wire
   }
   uint64_t total = 0;
   for (const wire::GroupBytes& bytes : given) total += bytes.bytes;
-  if (total > max_threadgroup_bytes)
+  if (total > words.group_bytes)
     return Failure{"emulate.launch",
-                   fmt::format("{} bytes of threadgroup memory; {} are the most", total, max_threadgroup_bytes), ""};
+                   fmt::format("{} bytes of {}; {} are the most", total, words.group_memory, words.group_bytes), ""};
   return ok_status();
+}
+
+/// CUDA's `extern __shared__` memory stands at the beginning, also where the launch gives none.
+std::vector<wire::GroupBytes> with_dynamic(const KernelDescription& kernel, std::vector<wire::GroupBytes> given) {
+  for (const ArgumentDescription& argument : kernel.arguments)
+    if (kernel.dialect == Dialect::cuda && argument.source == ArgumentSource::threadgroup && given.empty())
+      given.push_back({0, 0});
+  return given;
 }
 
 }  // namespace
@@ -83,7 +92,7 @@ Result<std::unique_ptr<Library>> Library::open(const MetalSource& source, const 
   compile.kernels = options.kernels;
   auto module = compile_metal(*toolchain, source, compile);
   if (!module) return module.failure();
-  auto session = Session::open(module->binary, toolchain->headers.parent_path());
+  auto session = Session::open(module->binary, toolchain->headers.parent_path(), row_of(source.dialect).words);
   if (!session) return session.failure();
   return std::unique_ptr<Library>(new Library(std::move(*module), std::move(*session)));
 }
@@ -123,7 +132,7 @@ Status Job::launch(const KernelDescription& kernel, const std::vector<uint32_t>&
   Dispatch dispatch;
   dispatch.kernel = kernel.name;
   dispatch.dim = dim;
-  dispatch.threadgroup = threadgroup;
+  dispatch.threadgroup = with_dynamic(kernel, threadgroup);
   for (size_t i = 0; i < buffers.size(); ++i) {
     dispatch.buffers.push_back({*arguments[i]->index, buffers[i], 0});
     if (arguments[i]->is_written)

@@ -25,43 +25,33 @@ std::string named(const MetalSource& source) {
   return fmt::format("# 1 \"{}\"\n{}\n", quoted, source.text);
 }
 
+std::string failure_id(const MetalSource& source, std::string_view what) {
+  return fmt::format("{}.{}", row_of(source.dialect).id, what);
+}
+
 Failure compiler_failure(const char* id, const char* what, const CompilerReply& reply, const MetalToolchain& toolchain,
                          const MetalSource& source) {
   const auto found = read_diagnostics(reply.err, toolchain.headers.parent_path().string(), most_diagnostics);
   const std::string words =
       found.empty() ? reply.err.substr(0, 4000) : show_diagnostics(found, source.text, source.name);
-  return {id, fmt::format("{}:\n{}", what, words), ""};
+  return {failure_id(source, id), fmt::format("the {} source {}:\n{}", row_of(source.dialect).language, what, words), ""};
 }
 
-/// The text behind clang's preprocessor, with line markers. Headers of Metal give their macros alone.
+/// The text behind clang's preprocessor, with line markers. Headers of the dialect give their macros alone.
 Result<std::string> preprocess(const MetalToolchain& toolchain, const MetalSource& source) {
-  std::vector<std::string> arguments = {"-E",
-                                        "-x",
-                                        "c++",
-                                        "-std=c++17",
-                                        "-nostdinc",
-                                        "-nostdinc++",
-                                        "-undef",
-                                        "-fdiagnostics-color=never",
-                                        "-fno-caret-diagnostics",
-                                        "-w",
-                                        "-D__METAL__=1",
-                                        "-D__METAL_VERSION__=320",
-                                        "-D__METAL_MACOS__=1",
-                                        "-D__HAVE_BFLOAT__=1",
-                                        "-D__HAVE_SIMDGROUP_MATRIX__=1",
-                                        "-D__METAL_FAST_MATH__=1",
-                                        "-D__METAL_PRECISE_MATH__=0",
-                                        "-D__METAL_MAYBE_FAST_MATH__=0",
-                                        "-isystem",
-                                        toolchain.shadow.string()};
-  std::vector<std::string> visible = {toolchain.shadow.string()};
+  const DialectRow& row = row_of(source.dialect);
+  const fs::path shadow = toolchain.headers.parent_path() / row.shadow;
+  std::vector<std::string> arguments = {"-E", "-x", "c++", fmt::format("-std={}", row.standard), "-nostdinc", "-nostdinc++", "-undef",
+                                        "-fdiagnostics-color=never", "-fno-caret-diagnostics", "-w", "-isystem", shadow.string()};
+  for (const char* define : row.defines) arguments.push_back(fmt::format("-D{}", define));
+  if (source.dialect == Dialect::cuda) arguments.insert(arguments.end(), {"-imacros", (shadow / "cuda_runtime.h").string()});
+  std::vector<std::string> visible = {shadow.string()};
   for (const std::string& define : source.defines) arguments.push_back("-D" + define);
   for (const fs::path& dir : source.include_dirs) {
     std::error_code error;
     const fs::path whole = fs::canonical(dir, error);
     if (error || !fs::is_directory(whole))
-      return Failure{"msl.preprocess", fmt::format("the include folder {} does not exist", dir.string()), ""};
+      return Failure{failure_id(source, "preprocess"), fmt::format("the include folder {} does not exist", dir.string()), ""};
     arguments.insert(arguments.end(), {"-I", whole.string()});
     visible.push_back(whole.string());
   }
@@ -69,7 +59,7 @@ Result<std::string> preprocess(const MetalToolchain& toolchain, const MetalSourc
   auto reply = run_compiler(toolchain, {arguments, visible, {}, named(source), 30});
   if (!reply) return reply.failure();
   if (!reply->good)
-    return compiler_failure("msl.preprocess", "the Metal source does not preprocess", *reply, toolchain, source);
+    return compiler_failure("preprocess", "does not preprocess", *reply, toolchain, source);
   return std::move(reply->out);
 }
 
@@ -77,17 +67,29 @@ Failure lint_failure(const std::vector<Finding>& findings, const MetalSource& so
   std::vector<Diagnostic> shown;
   for (const Finding& finding : findings)
     if (shown.size() < most_diagnostics) shown.push_back({finding.file, finding.line, finding.message});
-  return {"msl.rejected",
-          fmt::format("Apple's compiler would refuse this Metal source:\n{}",
+  const DialectRow& row = row_of(source.dialect);
+  return {failure_id(source, "rejected"),
+          fmt::format("{} this {} source:\n{}", row.refuser, row.language,
                       show_diagnostics(shown, source.text, source.name)),
           ""};
+}
+
+/// What to write for a kernel that is there as a template alone.
+std::string template_hint(const Lexed& lexed, const std::vector<Declaration>& declarations, const std::string& name) {
+  if (lexed.dialect != Dialect::cuda) return "";
+  for (const Declaration& d : declarations)
+    if (d.kind == DeclarationKind::function && d.is_kernel && d.is_template && lexed.tokens[d.name].is(name))
+      return fmt::format("{0} is a template: call it from a plain kernel, or instantiate it (template __global__ void "
+                         "{0}<float>(...);) and ask for \"{0}<float>\"",
+                         name);
+  return "";
 }
 
 Result<Rewritten> front(const MetalToolchain& toolchain, const MetalSource& source, const RewriteOptions& options,
                         bool with_lint) {
   auto text = preprocess(toolchain, source);
   if (!text) return text.failure();
-  auto lexed = lex(*text, source.name);
+  auto lexed = lex(*text, source.name, source.dialect);
   if (!lexed) return lexed.failure();
   const std::vector<Declaration> declarations = outline(*lexed);
   auto kernels = find_kernels(*lexed, declarations);
@@ -95,7 +97,9 @@ Result<Rewritten> front(const MetalToolchain& toolchain, const MetalSource& sour
   for (const std::string& name : options.kernels) {
     bool known = false;
     for (const Kernel& kernel : *kernels) known = known || kernel.description.name == name;
-    if (!known) return Failure{"msl.kernel", fmt::format("{} has no kernel called \"{}\"", source.name, name), ""};
+    if (!known)
+      return Failure{failure_id(source, "kernel"), fmt::format("{} has no kernel called \"{}\"", source.name, name),
+                     template_hint(*lexed, declarations, name)};
   }
   if (with_lint)
     if (const auto findings = lint(*lexed, declarations, *kernels); !findings.empty())
@@ -105,7 +109,7 @@ Result<Rewritten> front(const MetalToolchain& toolchain, const MetalSource& sour
 
 Status build(const MetalToolchain& toolchain, const MetalSource& source, const std::string& text,
              const CompileOptions& options, const fs::path& binary) {
-  auto header = precompiled_stdlib(toolchain, options.mode);
+  auto header = precompiled_stdlib(toolchain, options.mode, source.dialect);
   if (!header) return header.failure();
   const TempDir folder("kw-metal");
   const fs::path input = folder.path() / "unit.cpp", output = folder.path() / "kernels.so";
@@ -136,7 +140,7 @@ Status build(const MetalToolchain& toolchain, const MetalSource& source, const s
     auto first = call(compile);
     if (!first) return first.failure();
     if (!first->good)
-      return compiler_failure("msl.compile", "the Metal source does not compile", *first, toolchain, source);
+      return compiler_failure("compile", "does not compile", *first, toolchain, source);
     auto assembly = read_file(counted);
     if (!assembly) return assembly.failure();
     if (Status s = write_file_atomic(counted, instrument_blocks(*assembly)); !s.ok()) return s;
@@ -147,10 +151,10 @@ Status build(const MetalToolchain& toolchain, const MetalSource& source, const s
   auto reply = call(compile);
   if (!reply) return reply.failure();
   if (reply->timed_out)
-    return Failure{"msl.timeout", fmt::format("the compiler took longer than {:.0f} s", options.timeout_s),
+    return Failure{failure_id(source, "timeout"), fmt::format("the compiler took longer than {:.0f} s", options.timeout_s),
                    "name the kernels that you need, so that only those are compiled"};
   if (!reply->good)
-    return compiler_failure("msl.compile", "the Metal source does not compile", *reply, toolchain, source);
+    return compiler_failure("compile", "does not compile", *reply, toolchain, source);
   auto content = read_file(output);
   if (!content) return content.failure();
   return write_file_atomic(binary, *content);
@@ -180,6 +184,7 @@ Result<MetalModule> compile_metal(const MetalToolchain& toolchain, const MetalSo
   for (const std::string& flag : metal_compiler_flags(options.mode)) identity += flag + "\n";
   if (options.mode.profile) identity += "profile 2\n";
   MetalModule module;
+  module.dialect = source.dialect;
   module.key = sha256(identity + made->text);
   module.binary = toolchain.cache_dir / ("metal-" + module.key + ".so");
   module.reflection = std::move(made->reflection);

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "emulator/front/dialect.h"
 #include "emulator/front/reflection.h"
 #include "emulator/front/toolchain.h"
 
@@ -14,12 +15,13 @@ struct MetalSource {
   std::string name = "kernels.metal";               // as messages call it
   std::vector<std::filesystem::path> include_dirs;  // for #include, the file's own folder among them
   std::vector<std::string> defines;                 // "NAME" or "NAME=VALUE"
+  Dialect dialect = Dialect::metal;
 };
 
 struct CompileOptions {
   BuildMode mode;
   std::vector<std::string> kernels;  // host names to compile; empty: all
-  bool lint = true;                  // refuse what Apple's compiler refuses
+  bool lint = true;                  // refuse what the dialect's compiler refuses
   double timeout_s = 120;
 };
 
@@ -28,11 +30,12 @@ struct MetalModule {
   std::filesystem::path binary;
   std::string key;  // hash of content, compiler and flags
   Reflection reflection;
+  Dialect dialect = Dialect::metal;
   double compile_s = 0;
   bool from_cache = false;
 };
 
-/// What a source offers, without compiling it. fails: msl.preprocess, msl.syntax, msl.kernel
+/// What a source offers, without compiling it. fails: *.preprocess, *.syntax, *.kernel (msl. or cuda.)
 Result<Reflection> reflect_metal(const MetalToolchain& toolchain, const MetalSource& source);
 
 /// The C++ that a source becomes, for those who want to look. fails: as reflect_metal
@@ -40,8 +43,8 @@ Result<std::string> rewrite_metal(const MetalToolchain& toolchain, const MetalSo
                                   const CompileOptions& options);
 
 /// Compiles once per content, compiler and flags.
-/// fails: as reflect_metal; msl.rejected (lint's findings); msl.compile (the user's lines and clang's words),
-/// msl.timeout, emulator.*
+/// fails: as reflect_metal; *.rejected (lint's findings); *.compile (the user's lines and clang's words), *.timeout,
+/// emulator.*
 Result<MetalModule> compile_metal(const MetalToolchain& toolchain, const MetalSource& source,
                                   const CompileOptions& options);
 

@@ -18,7 +18,8 @@ constexpr std::array<std::string_view, 21> long_punctuation = {
 
 class Lexer {
  public:
-  Lexer(std::string_view source, const std::string& unit_name) : source_(source) {
+  Lexer(std::string_view source, const std::string& unit_name, Dialect dialect) : source_(source) {
+    lexed_.dialect = dialect;
     lexed_.files.push_back(unit_name);
     file_index_[unit_name] = 0;
   }
@@ -192,7 +193,7 @@ class Lexer {
   void fail_at(const Token& token, const std::string& what) {
     problem_ = lexed_.files[token.file] + ":" + std::to_string(token.line) + ": " + what;
   }
-  Failure failure() const { return {"msl.syntax", problem_, ""}; }
+  Failure failure() const { return {std::string(row_of(lexed_.dialect).id) + ".syntax", problem_, ""}; }
 
   std::string_view source_;
   size_t at_ = 0, gap_start_ = 0;
@@ -205,7 +206,9 @@ class Lexer {
 
 }  // namespace
 
-Result<Lexed> lex(std::string_view source, const std::string& unit_name) { return Lexer(source, unit_name).run(); }
+Result<Lexed> lex(std::string_view source, const std::string& unit_name, Dialect dialect) {
+  return Lexer(source, unit_name, dialect).run();
+}
 
 std::string string_value(std::string_view token) {
   std::string value;

@@ -13,14 +13,15 @@ bool any_of_words(const std::array<std::string_view, N>& words, std::string_view
 
 constexpr std::array<std::string_view, 4> record_words = {"struct", "class", "union", "enum"};
 // A ( behind one of these opens no parameter list.
-constexpr std::array<std::string_view, 9> bracket_words = {
-    "alignas", "decltype", "__attribute__", "noexcept", "explicit", "coherent", "sizeof", "typeof", "requires"};
+constexpr std::array<std::string_view, 13> bracket_words = {
+    "alignas",  "decltype", "__attribute__", "noexcept",          "explicit",         "coherent",   "sizeof",
+    "typeof",   "requires", "__align__",     "__launch_bounds__", "__cluster_dims__", "__maxnreg__"};
 constexpr std::array<std::string_view, 7> statement_words = {"using",  "typedef", "static_assert", "_Static_assert",
                                                              "public", "private", "protected"};
 
 class Outliner {
  public:
-  explicit Outliner(const Lexed& lexed) : lexed_(lexed) {}
+  explicit Outliner(const Lexed& lexed) : lexed_(lexed), kernel_word_(row_of(lexed.dialect).kernel) {}
 
   std::vector<Declaration> run() {
     walk(0, lexed_.tokens.size() - 1, {"", 0, false});
@@ -93,7 +94,7 @@ class Outliner {
     made.last = std::min(behind_statement(made.first, end), end);
     for (size_t i = made.head; i < made.last; ++i) {
       if (opens_attribute(lexed_, i)) note_attributes(made, i);
-      if (text(i) == "kernel") made.is_kernel = true;
+      if (text(i) == kernel_word_) made.is_kernel = true;
       if (partner(i) > i) i = partner(i);
     }
     const size_t last = made.last;
@@ -113,7 +114,7 @@ class Outliner {
     for (; at < end; ++at) {
       const std::string_view word = text(at);
       if (word == ";") return finish(made, at + 1);
-      if (word == "kernel") made.is_kernel = true;
+      if (word == kernel_word_) made.is_kernel = true;
       if (any_of_words(record_words, word) && !made.params) record = true;
       if (word == "operator")
         at = made.name = take_operator(made, at, end);
@@ -230,6 +231,7 @@ class Outliner {
   }
 
   const Lexed& lexed_;
+  std::string_view kernel_word_;
   std::vector<Declaration> found_;
 };
 

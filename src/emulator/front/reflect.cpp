@@ -42,11 +42,6 @@ constexpr SpaceRow spaces[] = {{"device", AddressSpace::device},
                                {"threadgroup", AddressSpace::threadgroup},
                                {"thread", AddressSpace::thread}};
 
-Failure at_line(const Lexed& lexed, size_t token, const char* id, const std::string& what) {
-  const Token& t = lexed.tokens[token];
-  return {id, fmt::format("{}:{}: {}", lexed.files[t.file], t.line, what), ""};
-}
-
 bool is_type_word(std::string_view word) {
   static constexpr std::string_view words[] = {"unsigned", "signed", "int",  "char", "short",
                                                "long",     "float",  "half", "bool", "void",
@@ -69,7 +64,8 @@ size_t declared_name(const Lexed& lexed, size_t first, size_t last) {
       i = std::max(i + 1, behind_angles(lexed, i, last)) - 1;
       continue;
     }
-    if (!token.is_name() || is_address_space(token.text)) continue;
+    const bool metal = lexed.dialect == Dialect::metal;
+    if (!token.is_name() || (metal && is_address_space(token.text))) continue;
     const bool qualified = i > first && lexed.tokens[i - 1].is("::");
     if (seen > 0 && !qualified && !is_type_word(token.text)) name = i;
     if (!token.is("const") && !token.is("volatile") && !token.is("typename") && !qualified) ++seen;
@@ -144,6 +140,8 @@ void describe_function(const Lexed& lexed, const Declaration& function, Kernel& 
     kernel.description.max_total_threads = plain_number(lexed, most->first, most->last).value_or(0);
 }
 
+}  // namespace
+
 void place_at(const Lexed& lexed, Kernel& kernel, size_t token) {
   kernel.place = token;
   kernel.description.file = lexed.files[lexed.tokens[token].file];
@@ -157,6 +155,8 @@ std::string signature_of(const Lexed& lexed, size_t open) {
            (parameter.is_array ? "*" : "");
   return "void (*)(" + all + ")";
 }
+
+namespace {
 
 Kernel plain_kernel(const Lexed& lexed, const Declaration& function) {
   Kernel kernel;
@@ -217,15 +217,21 @@ const Declaration* template_of(const Lexed& lexed, const std::vector<Declaration
   return found;
 }
 
+}  // namespace
+
+Failure kernel_failure(const Lexed& lexed, size_t token, const std::string& what) {
+  const Token& t = lexed.tokens[token];
+  return {fmt::format("{}.kernel", row_of(lexed.dialect).id),
+          fmt::format("{}:{}: {}", lexed.files[t.file], t.line, what), ""};
+}
+
 Status add_unique(const Lexed& lexed, std::vector<Kernel>& kernels, std::set<std::string>& names, Kernel kernel) {
   if (!names.insert(kernel.description.name).second)
-    return at_line(lexed, kernel.place, "msl.kernel",
-                   fmt::format("a second kernel is called \"{}\"", kernel.description.name));
+    return kernel_failure(lexed, kernel.place,
+                          fmt::format("a second kernel is called \"{}\"", kernel.description.name));
   kernels.push_back(std::move(kernel));
   return ok_status();
 }
-
-}  // namespace
 
 ArgumentSource builtin_source(std::string_view attribute) {
   for (const BuiltinRow& row : builtins)
@@ -234,6 +240,7 @@ ArgumentSource builtin_source(std::string_view attribute) {
 }
 
 std::string plain_text(const Lexed& lexed, size_t first, size_t last) {
+  const bool metal = lexed.dialect == Dialect::metal;
   std::string text;
   for (size_t i = first; i < last; ++i) {
     const Token& token = lexed.tokens[i];
@@ -241,12 +248,13 @@ std::string plain_text(const Lexed& lexed, size_t first, size_t last) {
       i = lexed.partner[i];
       continue;
     }
-    if (token.is("coherent")) {
+    if (metal && token.is("coherent")) {
       if (lexed.tokens[i + 1].is("(")) i = lexed.partner[i + 1];
       continue;
     }
-    if (token.kind == TokenKind::directive || (is_address_space(token.text) && !token.is("constant"))) continue;
-    const std::string word(token.is("constant") ? "const" : token.text);
+    if (token.kind == TokenKind::directive || token.is("__grid_constant__")) continue;
+    if (metal && is_address_space(token.text) && !token.is("constant")) continue;
+    const std::string word(metal && token.is("constant") ? "const" : token.text);
     if (word == "const" && text.ends_with("const")) continue;
     const bool glued =
         token.kind == TokenKind::punctuation || text.empty() || text.ends_with("::") || text.ends_with("<");
@@ -297,6 +305,7 @@ std::vector<Parameter> read_parameters(const Lexed& lexed, size_t open) {
 }
 
 Result<std::vector<Kernel>> find_kernels(const Lexed& lexed, const std::vector<Declaration>& declarations) {
+  if (lexed.dialect == Dialect::cuda) return find_cuda_kernels(lexed, declarations);
   std::vector<Kernel> kernels;
   std::set<std::string> names;
   for (const Declaration& declaration : declarations) {
@@ -309,8 +318,8 @@ Result<std::vector<Kernel>> find_kernels(const Lexed& lexed, const std::vector<D
       const Instantiation read = read_instantiation(lexed, declaration);
       const Declaration* function = template_of(lexed, declarations, read);
       if (!function)
-        return at_line(lexed, read.name, "msl.kernel",
-                       fmt::format("'{}' is instantiated as a kernel, but no kernel of that name is defined",
+        return kernel_failure(lexed, read.name,
+                              fmt::format("'{}' is instantiated as a kernel, but no kernel of that name is defined",
                                    lexed.tokens[read.name].text));
       Kernel kernel;
       place_at(lexed, kernel, read.name);

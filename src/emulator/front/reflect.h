@@ -1,4 +1,5 @@
 #pragma once
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,8 +27,19 @@ struct Kernel {
 };
 
 /// Every kernel with its arguments: implicit buffer indices are given in order to the first free places.
-/// fails: msl.kernel (an instantiation of no known kernel, two kernels of one name)
+/// fails: *.kernel (an instantiation of no known kernel, two kernels of one name)
 Result<std::vector<Kernel>> find_kernels(const Lexed& lexed, const std::vector<Declaration>& declarations);
+
+/// The same for CUDA (reflect_cuda.cpp): __global__ functions and explicit instantiations of templates of them.
+Result<std::vector<Kernel>> find_cuda_kernels(const Lexed& lexed, const std::vector<Declaration>& declarations);
+
+// Parts of both.
+Failure kernel_failure(const Lexed& lexed, size_t token, const std::string& what);
+void place_at(const Lexed& lexed, Kernel& kernel, size_t token);
+/// "void (*)(types)" of the parameter list that opens at `open`.
+std::string signature_of(const Lexed& lexed, size_t open);
+/// fails: *.kernel (a second one of this name)
+Status add_unique(const Lexed& lexed, std::vector<Kernel>& kernels, std::set<std::string>& names, Kernel kernel);
 
 /// The tokens of [first, last) without attributes and address spaces (`constant` becomes const), separated by blanks.
 std::string plain_text(const Lexed& lexed, size_t first, size_t last);

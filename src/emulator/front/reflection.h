@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "emulator/front/dialect.h"
+
 namespace kw::emulator {
 
 /// Where the value of a kernel's parameter comes from. The numbers are part of generated code (kw_emu::Source).
@@ -46,6 +48,7 @@ struct ArgumentDescription {
 };
 
 struct KernelDescription {
+  Dialect dialect = Dialect::metal;
   std::string name;        // what the host asks for
   std::string expression;  // the C++ function: "ns::rows<float, 4>"
   std::vector<ArgumentDescription> arguments;
@@ -62,7 +65,7 @@ struct ConstantDescription {
   uint32_t line = 0;
 };
 
-/// What a Metal source offers, as data.
+/// What a source offers, as data.
 struct Reflection {
   std::vector<KernelDescription> kernels;
   std::vector<ConstantDescription> constants;

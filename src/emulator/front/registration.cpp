@@ -7,7 +7,7 @@
 namespace kw::emulator {
 namespace {
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   std::string made = "\"";
   for (char c : text) {
     if (c == '"' || c == '\\') made += '\\';
@@ -22,7 +22,7 @@ std::string quoted(std::string_view text) {
 /// The next line counts as the user's, so that what is wrong with an instantiation is said there.
 std::string marker(const Lexed& lexed, size_t token) {
   const Token& t = lexed.tokens[token];
-  return fmt::format("# {} {}\n", t.line, quoted(lexed.files[t.file]));
+  return fmt::format("# {} {}\n", t.line, in_quotes(lexed.files[t.file]));
 }
 
 std::string kernel_text(const Lexed& lexed, const Kernel& kernel, size_t number) {
@@ -30,7 +30,7 @@ std::string kernel_text(const Lexed& lexed, const Kernel& kernel, size_t number)
   text += fmt::format("static constexpr kw_emu::Where kw_where_{}[] = {{", number);
   for (const ArgumentDescription& argument : kernel.description.arguments)
     text += fmt::format("{{{}, {}, {}, {}}}, ", static_cast<int>(argument.source), argument.index.value_or(0),
-                        quoted(argument.name), argument.line);
+                        in_quotes(argument.name), argument.line);
   const std::string& function = kernel.description.expression;
   const std::string address =
       kernel.signature.empty() ? "&" + function : fmt::format("static_cast<{}>(&{})", kernel.signature, function);
@@ -42,11 +42,11 @@ std::string kernel_text(const Lexed& lexed, const Kernel& kernel, size_t number)
 std::string kernel_row(const Kernel& kernel, size_t number) {
   return fmt::format(
       "    {{{0}, &kw_launch_{1}::run, kw_launch_{1}::rows.row, kw_launch_{1}::rows.count, {2}, {3}}},\n",
-      quoted(kernel.description.name), number, kernel.description.line, quoted(kernel.description.file));
+      in_quotes(kernel.description.name), number, kernel.description.line, in_quotes(kernel.description.file));
 }
 
 std::string constant_row(const FunctionConstant& constant) {
-  return fmt::format("    {{{0}, &{1}, &{2}{3}, {4}, sizeof({1})}},\n", quoted(constant.description.name),
+  return fmt::format("    {{{0}, &{1}, &{2}{3}, {4}, sizeof({1})}},\n", in_quotes(constant.description.name),
                      constant.qualified, constant.scope, constant.defined, constant.index_text);
 }
 

@@ -9,6 +9,7 @@
 
 #include "emulator/front/edits.h"
 #include "emulator/front/registration.h"
+#include "emulator/front/slots.h"
 
 namespace kw::emulator {
 namespace {
@@ -167,13 +168,7 @@ class Rewriter {
     edits_.before(start, fmt::format("struct {} {{ ", record));
     edits_.erase(at);
     std::string slots = " };";
-    for (size_t name : names) {
-      const std::string slot = fmt::format("kw_slot_{}", name), member = fmt::format("{}::{}", record, text(name));
-      slots += fmt::format(
-          " static KwEmuGroupSlot {0} = {{sizeof({1}), alignof({2}), kw_emu::granule_of<decltype({1})>, {3}, \"{4}\", "
-          "__FILE__, 0}}; auto& {4} = *static_cast<decltype({1})*>(kw_emu_group_variable(&{0}));",
-          slot, member, record, token(name).line, text(name));
-    }
+    for (size_t name : names) slots += slot_text(record, name, text(name), token(name).line);
     edits_.after(end, slots + size_check(record, start));
   }
 
@@ -363,6 +358,7 @@ class Rewriter {
 
 Result<Rewritten> rewrite(const Lexed& lexed, const std::vector<Declaration>& declarations,
                           const std::vector<Kernel>& kernels, const RewriteOptions& options) {
+  if (lexed.dialect == Dialect::cuda) return rewrite_cuda(lexed, declarations, kernels, options);
   return Rewriter(lexed, declarations, kernels).run(options);
 }
 

@@ -34,27 +34,40 @@ Failure cache_failure(const fs::path& path) {
 constexpr const char* uncovered_header = "MetalPerformancePrimitives/MetalPerformancePrimitives.h";
 constexpr const char* uncovered_text = "#error tensor operations (mpp) are outside what the emulator covers\n";
 
+/// Files of a shadow folder: each name stands for the dialect's macros.
+Status write_shadow(const fs::path& root, const DialectRow& row, std::span<const std::string_view> names) {
+  const fs::path folder = root / row.shadow;
+  for (const StdlibFile& file : stdlib_files()) {
+    if (file.name != row.macros) continue;
+    for (std::string_view name : names) {
+      std::error_code error;
+      fs::create_directories((folder / name).parent_path(), error);
+      if (Status s = write_file_atomic(folder / name, file.text); !s.ok()) return cache_failure(root);
+    }
+  }
+  return ok_status();
+}
+
 /// Headers named by their content, so that programs of different versions share a cache.
 Status write_headers(MetalToolchain& toolchain) {
   std::string identity = uncovered_text;
   for (const StdlibFile& file : stdlib_files()) identity += fmt::format("{}\n{}\n", file.name, file.text);
   for (std::string_view name : stdlib_names()) identity += fmt::format("{}\n", name);
+  for (std::string_view name : cuda_header_names()) identity += fmt::format("{}\n", name);
   const fs::path root = toolchain.cache_dir / ("metal_stdlib-" + sha256(identity).substr(0, 16));
   toolchain.headers = root / "host";
-  toolchain.shadow = root / "shadow";
   if (fs::exists(root / "complete")) return ok_status();
+  const DialectRow& metal = row_of(Dialect::metal);
+  const fs::path uncovered = root / metal.shadow / uncovered_header;
   std::error_code error;
-  fs::create_directories(toolchain.headers, error);
-  fs::create_directories(toolchain.shadow / "simd", error);
-  fs::create_directories((toolchain.shadow / uncovered_header).parent_path(), error);
+  fs::create_directories(toolchain.headers / "cuda", error);
+  fs::create_directories(uncovered.parent_path(), error);
   if (error) return cache_failure(root);
   for (const StdlibFile& file : stdlib_files())
     if (Status s = write_file_atomic(toolchain.headers / file.name, file.text); !s.ok()) return cache_failure(root);
-  for (const StdlibFile& file : stdlib_files())
-    for (std::string_view name : stdlib_names())
-      if (file.name == "macros.h")
-        if (Status s = write_file_atomic(toolchain.shadow / name, file.text); !s.ok()) return cache_failure(root);
-  if (Status s = write_file_atomic(toolchain.shadow / uncovered_header, uncovered_text); !s.ok()) return s;
+  if (Status s = write_shadow(root, metal, stdlib_names()); !s.ok()) return s;
+  if (Status s = write_shadow(root, row_of(Dialect::cuda), cuda_header_names()); !s.ok()) return s;
+  if (Status s = write_file_atomic(uncovered, uncovered_text); !s.ok()) return s;
   return write_file_atomic(root / "complete", "");
 }
 
@@ -96,14 +109,14 @@ Result<MetalToolchain> find_metal_toolchain(const fs::path& cache_dir) {
       too_old = version;
       continue;
     }
-    MetalToolchain made{name, version, cache_dir, {}, {}};
+    MetalToolchain made{name, version, cache_dir, {}};
     if (Status s = write_headers(made); !s.ok()) return s.failure();
     return made;
   }
   return Failure{"emulator.compiler",
                  too_old.empty()
-                     ? "the Metal emulator needs clang, and none was found"
-                     : fmt::format("the Metal emulator needs clang {} or newer, found: {}", oldest_clang, too_old),
+                     ? "the emulator needs clang, and none was found"
+                     : fmt::format("the emulator needs clang {} or newer, found: {}", oldest_clang, too_old),
                  "install clang-16 or newer (Debian: apt install clang-16)"};
 }
 
@@ -141,20 +154,21 @@ Result<CompilerReply> run_compiler(const MetalToolchain& toolchain, const Compil
   return CompilerReply{reply->exit_code == 0, reply->timed_out, reply->out, reply->err};
 }
 
-Result<fs::path> precompiled_stdlib(const MetalToolchain& toolchain, const BuildMode& mode) {
-  std::string identity = toolchain.version;
+Result<fs::path> precompiled_stdlib(const MetalToolchain& toolchain, const BuildMode& mode, Dialect dialect) {
+  const DialectRow& row = row_of(dialect);
+  std::string identity = fmt::format("{}\n{}", row.header, toolchain.version);
   for (const std::string& flag : metal_compiler_flags(mode)) identity += "\n" + flag;
   const fs::path made = toolchain.headers.parent_path() / (sha256(identity).substr(0, 16) + ".pch");
   if (fs::exists(made)) return made;
   const TempDir folder("kw-metal");
-  const fs::path fresh = folder.path() / "metal.pch", source = toolchain.headers / "metal.h";
+  const fs::path fresh = folder.path() / "host.pch", source = toolchain.headers / row.header;
   std::vector<std::string> arguments = metal_compiler_flags(mode);
   arguments.insert(arguments.end(), {"-x", "c++-header", "-Xclang", "-fno-pch-timestamp", "-fpch-instantiate-templates",
                                      "-o", fresh.string(), source.string()});
   auto reply = run_compiler(toolchain, {arguments, {toolchain.headers.string()}, {folder.path().string()}, "", 60});
   if (!reply) return reply.failure();
   if (!reply->good)
-    return Failure{"emulator.stdlib", "the emulator's metal_stdlib does not compile:\n" + reply->err.substr(0, 4000),
+    return Failure{"emulator.stdlib", fmt::format("the emulator's library for {} does not compile:\n{}", row.language, reply->err.substr(0, 4000)),
                    fmt::format("the compiler is {}", toolchain.version)};
   auto content = read_file(fresh);
   if (!content) return content.failure();

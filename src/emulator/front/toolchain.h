@@ -4,23 +4,25 @@
 #include <vector>
 
 #include "base/result.h"
+#include "emulator/front/dialect.h"
 
 namespace kw::emulator {
 
-/// How the generated code is built. Each set of flags has its own precompiled metal_stdlib.
+/// How the generated code is built. Each set of flags has its own precompiled host library.
 struct BuildMode {
   bool checked = false;    // call-outs at every load and store
   bool profile = false;    // checked, and every basic block says what it computes
   bool fast_math = false;  // contraction of a * b + c, as Metal's fast math does
 };
 
-/// clang, and the host metal_stdlib written out for it.
+/// clang, and the host libraries written out for it.
 struct MetalToolchain {
   std::string compiler;
   std::string version;
   std::filesystem::path cache_dir;  // compiled kernels
-  std::filesystem::path headers;    // metal.h and its parts
-  std::filesystem::path shadow;     // <metal_stdlib> and its kin for the preprocessor: macros alone
+  // metal.h, cuda/cuda.h and their parts. Beside it, a folder for each dialect: <metal_stdlib>, <cuda_fp16.h> and
+  // their kin for the preprocessor, macros alone.
+  std::filesystem::path headers;
 };
 
 /// clang++-16 or newer, its headers written below `cache_dir`.
@@ -29,8 +31,9 @@ Result<MetalToolchain> find_metal_toolchain(const std::filesystem::path& cache_d
 
 std::vector<std::string> metal_compiler_flags(const BuildMode& mode);
 
-/// The precompiled metal.h for `mode`, made at its first use. fails: emulator.stdlib
-Result<std::filesystem::path> precompiled_stdlib(const MetalToolchain& toolchain, const BuildMode& mode);
+/// The precompiled host library of `dialect` for `mode`, made at its first use. fails: emulator.stdlib
+Result<std::filesystem::path> precompiled_stdlib(const MetalToolchain& toolchain, const BuildMode& mode,
+                                                 Dialect dialect = Dialect::metal);
 
 /// One call of the compiler, behind the sandbox's walls.
 struct CompilerCall {

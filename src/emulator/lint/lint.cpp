@@ -10,7 +10,8 @@ void LintContext::report(size_t token, std::string message) {
   findings.push_back({std::string(rule), lexed.files[at.file], at.line, std::move(message)});
 }
 
-std::span<const LintRule> lint_rules() {
+std::span<const LintRule> lint_rules(Dialect dialect) {
+  if (dialect == Dialect::cuda) return cuda_lint_rules();
   static constexpr LintRule rules[] = {
       {"word", "double, virtual, exceptions, goto, new and delete, thread_local, typeid, asm, long long", check_words},
       {"coverage", "textures, samplers, ray tracing, tensors, render functions: outside the emulator", check_coverage},
@@ -35,7 +36,7 @@ std::span<const LintRule> lint_rules() {
 std::vector<Finding> lint(const Lexed& lexed, const std::vector<Declaration>& declarations,
                           const std::vector<Kernel>& kernels) {
   LintContext context(lexed, declarations, kernels);
-  for (const LintRule& rule : lint_rules()) {
+  for (const LintRule& rule : lint_rules(lexed.dialect)) {
     context.rule = rule.name;
     rule.check(context);
   }

@@ -8,7 +8,7 @@
 
 namespace kw::emulator {
 
-/// Something that Apple's compiler rejects and a C++ compiler takes, or that the emulator does not cover.
+/// Something that the dialect's compiler rejects and a C++ compiler takes, or that the emulator does not cover.
 struct Finding {
   std::string rule;
   std::string file;
@@ -33,17 +33,20 @@ class LintContext {
 
 struct LintRule {
   std::string_view name;
-  std::string_view what;  // one line for docs/metal-coverage.md
+  std::string_view what;  // one line for docs/*-coverage.md
   void (*check)(LintContext&);
 };
 
-std::span<const LintRule> lint_rules();
+std::span<const LintRule> lint_rules(Dialect dialect = Dialect::metal);
 
 /// All findings in the order of the source's lines, one for each rule and line.
 std::vector<Finding> lint(const Lexed& lexed, const std::vector<Declaration>& declarations,
                           const std::vector<Kernel>& kernels);
 
-// The rules, by what they look at: lint_words.cpp, lint_kernels.cpp, lint_spaces.cpp.
+// The rules for CUDA: lint_cuda.cpp.
+std::span<const LintRule> cuda_lint_rules();
+
+// The rules for Metal, by what they look at: lint_words.cpp, lint_kernels.cpp, lint_spaces.cpp.
 void check_words(LintContext& context);
 void check_coverage(LintContext& context);
 void check_function_pointers(LintContext& context);

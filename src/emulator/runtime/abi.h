@@ -77,7 +77,7 @@ struct KwEmuArgs {
 
 /// ---- Synchronisation. All of these are convergent; a caller must be inlined into user code or be convergent too.
 
-/// `flags`: 1 device, 2 threadgroup, 4 texture memory, as mem_flags.
+/// `flags`: 1 device, 2 threadgroup, 4 texture memory, as mem_flags; 8: threads that have ended need not come (CUDA).
 KW_EMU_CONVERGENT void kw_emu_threadgroup_barrier(kw_emu_u32 flags, struct KwEmuSite site);
 KW_EMU_CONVERGENT void kw_emu_simdgroup_barrier(kw_emu_u32 flags, struct KwEmuSite site);
 /// atomic_thread_fence. `scope`: 0 thread, 1 simdgroup, 2 threadgroup, 3 device.
@@ -90,6 +90,10 @@ typedef void (*KwEmuCombine)(kw_emu_u32 active, char* slots, kw_emu_u32 stride);
 /// the result in *value. `kind` counts it: see KW_EMU_OP_*.
 KW_EMU_CONVERGENT void kw_emu_simd(void* value, kw_emu_u32 bytes, KwEmuCombine combine, kw_emu_u32 kind,
                                    struct KwEmuSite site);
+/// The same for CUDA: those lanes of `mask` that have not ended wait for each other, here and with this mask. Lanes
+/// that wait elsewhere in vain are reported. Without `combine` it is __syncwarp.
+KW_EMU_CONVERGENT void kw_emu_warp(void* value, kw_emu_u32 bytes, KwEmuCombine combine, kw_emu_u32 kind,
+                                   kw_emu_u32 mask, struct KwEmuSite site);
 enum { KW_EMU_OP_REDUCE = 0, KW_EMU_OP_SHUFFLE = 1, KW_EMU_OP_MATRIX = 2, KW_EMU_OP_VOTE = 3 };
 /// Lanes of this simdgroup that have not ended (simd_active_threads_mask takes those that meet: use kw_emu_simd).
 kw_emu_u32 kw_emu_live_lanes(void);

@@ -16,7 +16,6 @@ using Size3 = std::array<uint32_t, 3>;
 enum class Mode : uint8_t { plain, checked, profile };
 
 constexpr uint32_t lanes_per_simdgroup = 32, max_group_threads = 1024, max_simdgroups = 32;
-constexpr uint32_t max_threadgroup_bytes = 32768;  // of a launch, as on the device
 
 struct Dim {
   Size3 threads{1, 1, 1};  // of the whole grid; need not be a multiple of `group`
@@ -34,6 +33,7 @@ enum class Fault : uint8_t {
   read_only,
   uninitialised,
   barrier_divergence,
+  warp_divergence,
   endless,
   threadgroup_memory,
   crash,

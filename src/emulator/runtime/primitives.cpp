@@ -53,11 +53,16 @@ void kw_emu_threadgroup_barrier(kw_emu_u32 flags, KwEmuSite site) {
 }
 
 void kw_emu_simdgroup_barrier(kw_emu_u32 flags, KwEmuSite site) {
-  running_scheduler->simd(nullptr, 0, nullptr, 0, flags, site, KW_MEETING_HERE);
+  running_scheduler->simd(nullptr, 0, nullptr, {0, flags, 0}, site, KW_MEETING_HERE);
 }
 
 void kw_emu_simd(void* value, kw_emu_u32 bytes, KwEmuCombine combine, kw_emu_u32 kind, KwEmuSite site) {
-  running_scheduler->simd(value, bytes, combine, kind, 0, site, KW_MEETING_HERE);
+  running_scheduler->simd(value, bytes, combine, {kind, 0, 0}, site, KW_MEETING_HERE);
+}
+
+void kw_emu_warp(void* value, kw_emu_u32 bytes, KwEmuCombine combine, kw_emu_u32 kind, kw_emu_u32 mask,
+                 KwEmuSite site) {
+  running_scheduler->simd(value, bytes, combine, {kind, 3, mask}, site, KW_MEETING_HERE);
 }
 
 void kw_emu_fence(kw_emu_u32, kw_emu_u32, KwEmuSite) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }

@@ -15,6 +15,8 @@ __thread KwEmuCurrent kw_emu_current;
 namespace kw::emulator {
 namespace {
 
+constexpr uint32_t barrier_of_the_living = 8;
+
 void fill_poison(char* begin, size_t bytes) {
   constexpr uint64_t pattern = 0x0001000100010001u * KW_EMU_POISON16;
   for (size_t at = 0; at + 8 <= bytes; at += 8) std::memcpy(begin + at, &pattern, 8);
@@ -223,26 +225,54 @@ void Scheduler::meet(uint32_t simdgroup) {
   Simdgroup& s = simdgroups_[simdgroup];
   Fiber* fibers = &fibers_[simdgroup * lanes_per_simdgroup];
   Meeting first = fibers[std::countr_zero(s.at_simd)].meeting;
+  uint32_t mask = fibers[std::countr_zero(s.at_simd)].purpose.mask;
   uint32_t active = 0;
   for (uint32_t left = s.at_simd; left; left &= left - 1) {
     const int lane = std::countr_zero(left);
     if (fibers[lane].meeting < first) {
       first = fibers[lane].meeting;
+      mask = fibers[lane].purpose.mask;
       active = 0;
     }
-    if (fibers[lane].meeting == first) active |= 1u << lane;
+    if (fibers[lane].meeting == first && fibers[lane].purpose.mask == mask) active |= 1u << lane;
   }
+  if (mask & s.live & ~active) [[unlikely]]
+    active = complete_meeting(s, fibers, active);
   const Fiber& any = fibers[std::countr_zero(active)];
   if (any.combine) {
     any.combine(active, s.slots, slot_bytes);
-    ++counts_.simd_operations[any.kind & 3];
+    ++counts_.simd_operations[any.purpose.kind & 3];
   } else {
     ++counts_.simdgroup_barriers;
-    if (follower_) follower_->clock.simdgroup_barrier(simdgroup, any.flags);
+    if (follower_) follower_->clock.simdgroup_barrier(simdgroup, any.purpose.flags);
   }
   if (profile_) profile_->converge(simdgroup);
   s.at_simd &= ~active;
   s.ready |= active;
+}
+
+/// Lanes in `active` wait for others that are not there: of several places the first in which all are. Where there is
+/// none the lanes would wait for ever (or not, which is worse): that is told, and they go on.
+uint32_t Scheduler::complete_meeting(const Simdgroup& s, const Fiber* fibers, uint32_t active) {
+  uint32_t best = 0;
+  for (uint32_t left = s.at_simd; left;) {
+    const Fiber& one = fibers[std::countr_zero(left)];
+    uint32_t there = 0;
+    for (uint32_t lanes = left; lanes; lanes &= lanes - 1) {
+      const Fiber& other = fibers[std::countr_zero(lanes)];
+      if (other.meeting == one.meeting && other.purpose.mask == one.purpose.mask) there |= lanes & -lanes;
+    }
+    left &= ~there;
+    if (one.purpose.mask & s.live & ~there) continue;
+    if (!best || one.meeting < fibers[std::countr_zero(best)].meeting) best = there;
+  }
+  if (best) return best;
+  const Fiber& one = fibers[std::countr_zero(active)];
+  RawReport raw = here(Fault::warp_divergence, one.site);
+  raw.count = static_cast<uint32_t>(std::popcount(active));
+  raw.memory_bytes = static_cast<uint64_t>(std::popcount(one.purpose.mask & s.live));
+  launch_.reports->add(raw);
+  return active;
 }
 
 RawReport Scheduler::here(Fault fault, const KwEmuSite& site) const {
@@ -255,7 +285,8 @@ RawReport Scheduler::here(Fault fault, const KwEmuSite& site) const {
 }
 
 void Scheduler::check_barrier() {
-  if (!sites_differ_ && !(ended_ && checked_)) return;
+  const bool all_must_come = !(barrier_flags_ & barrier_of_the_living);
+  if (!sites_differ_ && !(ended_ && checked_ && all_must_come)) return;
   RawReport raw = here(Fault::barrier_divergence, barrier_site_);
   raw.count = waiting_;
   raw.memory_bytes = size_;
@@ -335,8 +366,8 @@ void Scheduler::threadgroup_barrier(uint32_t flags, const KwEmuSite& site) {
   block(self);
 }
 
-void Scheduler::simd(void* value, uint32_t bytes, KwEmuCombine combine, uint32_t kind, uint32_t flags,
-                     const KwEmuSite& site, const Meeting& meeting) {
+void Scheduler::simd(void* value, uint32_t bytes, KwEmuCombine combine, const Purpose& purpose, const KwEmuSite& site,
+                     const Meeting& meeting) {
   if (follower_) follower_->settle();
   count_step(site);
   const int self = current_;
@@ -348,8 +379,8 @@ void Scheduler::simd(void* value, uint32_t bytes, KwEmuCombine combine, uint32_t
   Fiber& fiber = fibers_[static_cast<size_t>(self)];
   fiber.meeting = meeting;
   fiber.combine = combine;
-  fiber.kind = kind;
-  fiber.flags = flags;
+  fiber.purpose = purpose;
+  fiber.site = site;
   s.ready &= ~(1u << lane);
   s.at_simd |= 1u << lane;
   block(self);

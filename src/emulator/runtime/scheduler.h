@@ -45,7 +45,11 @@ class Scheduler {
 
   // What generated code calls, on a fiber.
   void threadgroup_barrier(uint32_t flags, const KwEmuSite& site);
-  void simd(void* value, uint32_t bytes, KwEmuCombine combine, uint32_t kind, uint32_t flags, const KwEmuSite& site,
+  /// What lanes meet for: a KW_EMU_OP_, mem_flags of a barrier, and who must come (0: whoever does).
+  struct Purpose {
+    uint32_t kind, flags, mask;
+  };
+  void simd(void* value, uint32_t bytes, KwEmuCombine combine, const Purpose& purpose, const KwEmuSite& site,
             const Meeting& meeting);
   bool next_thread();
   uint32_t live_lanes() const { return simdgroups_[current_ / lanes_per_simdgroup].live; }
@@ -62,7 +66,8 @@ class Scheduler {
     char* top = nullptr;
     Meeting meeting;
     KwEmuCombine combine = nullptr;
-    uint32_t flags = 0, kind = 0;
+    Purpose purpose{};
+    KwEmuSite site{};
   };
   struct Simdgroup {
     uint32_t full = 0;  // lanes that exist
@@ -85,6 +90,7 @@ class Scheduler {
   int choose(uint32_t simdgroup);
   uint32_t choose_simdgroup();
   void meet(uint32_t simdgroup);
+  uint32_t complete_meeting(const Simdgroup& s, const Fiber* fibers, uint32_t active);
   void release_barrier();
   void check_barrier();
   void become(int fiber);

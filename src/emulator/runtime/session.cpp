@@ -31,6 +31,7 @@ constexpr FaultName fault_names[] = {
     {Fault::read_only, "read-only"},
     {Fault::uninitialised, "uninitialised"},
     {Fault::barrier_divergence, "barrier-divergence"},
+    {Fault::warp_divergence, "warp-divergence"},
     {Fault::endless, "endless"},
     {Fault::threadgroup_memory, "threadgroup-memory"},
     {Fault::crash, "crash"},
@@ -44,8 +45,8 @@ std::string name_of(Fault fault) {
 
 std::string triple(const Size3& at) { return fmt::format("({}, {}, {})", at[0], at[1], at[2]); }
 
-std::string who(const RawReport& raw) {
-  return fmt::format("thread {} of threadgroup {}", triple(raw.thread), triple(raw.group));
+std::string who(const RawReport& raw, const Vocabulary& words) {
+  return fmt::format("thread {} of {} {}", triple(raw.thread), words.group, triple(raw.group));
 }
 
 std::string at_line(const std::string& file, uint32_t line) {
@@ -53,42 +54,42 @@ std::string at_line(const std::string& file, uint32_t line) {
   return fmt::format(" at {}:{}", std::filesystem::path(file).filename().string(), line);
 }
 
-std::string space(const RawReport& raw) {
-  return raw.device ? "buffer " + raw.memory : "threadgroup memory " + raw.memory;
+std::string space(const RawReport& raw, const Vocabulary& words) {
+  return fmt::format("{} {}", raw.device ? "buffer" : words.group_memory, raw.memory);
 }
 
-std::string race_sentence(const RawReport& raw, const Report& report) {
+std::string race_sentence(const RawReport& raw, const Report& report, const Vocabulary& words) {
   const bool same_group = raw.device ? raw.other_group != ~uint64_t{0} : true;
   (void)same_group;
-  return fmt::format("{} {} byte {} of {}{}, which another thread {}{} with no barrier between", who(raw),
-                     raw.write ? "writes" : "reads", raw.byte, space(raw), at_line(report.file, report.line),
+  return fmt::format("{} {} byte {} of {}{}, which another thread {}{} with no barrier between", who(raw, words),
+                     raw.write ? "writes" : "reads", raw.byte, space(raw, words), at_line(report.file, report.line),
                      raw.other_write ? "writes" : "reads", at_line(report.other_file, report.other_line));
 }
 
-std::string bounds_sentence(const RawReport& raw, const Report& report) {
+std::string bounds_sentence(const RawReport& raw, const Report& report, const Vocabulary& words) {
   const std::string where = at_line(report.file, report.line);
   const char* verb = raw.write ? "writes" : "reads";
-  if (raw.memory.empty()) return fmt::format("{} {} through a null or unbound pointer{}", who(raw), verb, where);
+  if (raw.memory.empty()) return fmt::format("{} {} through a null or unbound pointer{}", who(raw, words), verb, where);
   const int64_t past = raw.byte + raw.access_bytes - static_cast<int64_t>(raw.memory_bytes);
   if (raw.byte < 0)
-    return fmt::format("{} {} {} bytes before the start of {}{}", who(raw), verb, -raw.byte, space(raw), where);
-  return fmt::format("{} {} {} bytes past the end of {} ({} bytes){}", who(raw), verb, past, space(raw),
+    return fmt::format("{} {} {} bytes before the start of {}{}", who(raw, words), verb, -raw.byte, space(raw, words), where);
+  return fmt::format("{} {} {} bytes past the end of {} ({} bytes){}", who(raw, words), verb, past, space(raw, words),
                      raw.memory_bytes, where);
 }
 
-std::string barrier_sentence(const RawReport& raw, const Report& report) {
+std::string barrier_sentence(const RawReport& raw, const Report& report, const Vocabulary& words) {
   const std::string where = at_line(report.file, report.line);
   if (report.other_line)
-    return fmt::format("threads of threadgroup {} wait at different barriers: some{}, thread {}{}", triple(raw.group),
-                       where, raw.other_thread, at_line(report.other_file, report.other_line));
-  return fmt::format("the barrier{} is reached by {} of {} threads of threadgroup {}; the others have ended", where,
-                     raw.count, raw.memory_bytes, triple(raw.group));
+    return fmt::format("threads of {} {} wait at different barriers: some{}, thread {}{}", words.group,
+                       triple(raw.group), where, raw.other_thread, at_line(report.other_file, report.other_line));
+  return fmt::format("the barrier{} is reached by {} of {} threads of {} {}; the others have ended", where, raw.count,
+                     raw.memory_bytes, words.group, triple(raw.group));
 }
 
-std::string crash_sentence(const RawReport& raw, const Report& report) {
+std::string crash_sentence(const RawReport& raw, const Report& report, const Vocabulary& words) {
   const std::string where = at_line(report.file, report.line);
-  if (raw.count == SIGFPE) return fmt::format("{} divides an integer by zero{}", who(raw), where);
-  std::string what = fmt::format("{} crashes{} ({})", who(raw), where, ::strsignal(static_cast<int>(raw.count)));
+  if (raw.count == SIGFPE) return fmt::format("{} divides an integer by zero{}", who(raw, words), where);
+  std::string what = fmt::format("{} crashes{} ({})", who(raw, words), where, ::strsignal(static_cast<int>(raw.count)));
   if (!raw.memory.empty() && raw.byte < 0)
     what += fmt::format(", {} bytes before the start of buffer {}", -raw.byte, raw.memory);
   else if (!raw.memory.empty() && raw.byte >= static_cast<int64_t>(raw.memory_bytes))
@@ -97,26 +98,29 @@ std::string crash_sentence(const RawReport& raw, const Report& report) {
   return what;
 }
 
-std::string sentence_of(const RawReport& raw, const Report& report) {
+std::string sentence_of(const RawReport& raw, const Report& report, const Vocabulary& words) {
   const std::string where = at_line(report.file, report.line);
   switch (raw.fault) {
     case Fault::race:
-      return race_sentence(raw, report);
+      return race_sentence(raw, report, words);
     case Fault::out_of_bounds:
-      return bounds_sentence(raw, report);
+      return bounds_sentence(raw, report, words);
     case Fault::read_only:
-      return fmt::format("{} writes to {}, which the kernel takes as constant{}", who(raw), space(raw), where);
+      return fmt::format("{} writes to {}, which the kernel takes as constant{}", who(raw, words), space(raw, words), where);
     case Fault::uninitialised:
-      return fmt::format("{} reads byte {} of {}, which nothing has written{}", who(raw), raw.byte, space(raw), where);
+      return fmt::format("{} reads byte {} of {}, which nothing has written{}", who(raw, words), raw.byte, space(raw, words), where);
     case Fault::barrier_divergence:
-      return barrier_sentence(raw, report);
+      return barrier_sentence(raw, report, words);
+    case Fault::warp_divergence:
+      return fmt::format("{} of the {} lanes that the mask{} names come there in {} {}; the others are elsewhere",
+                         raw.count, raw.memory_bytes, where, words.group, triple(raw.group));
     case Fault::endless:
       return fmt::format("the kernel does not end; it was stopped{}", where);
     case Fault::threadgroup_memory:
-      return fmt::format("threadgroup memory grows to {} bytes with {}{}; a threadgroup has {}", raw.memory_bytes,
-                         raw.memory, where, max_threadgroup_bytes);
+      return fmt::format("{} grows to {} bytes with {}{}; a {} has {}", words.group_memory, raw.memory_bytes, raw.memory,
+                         where, words.group, words.group_bytes);
     case Fault::crash:
-      return crash_sentence(raw, report);
+      return crash_sentence(raw, report, words);
   }
   return "an unknown fault";
 }
@@ -142,8 +146,8 @@ std::string emulator_worker() {
   return "kw_emu_worker";
 }
 
-Session::Session(std::filesystem::path module, std::filesystem::path own_headers)
-    : module_(std::move(module)), own_headers_(std::move(own_headers)) {}
+Session::Session(std::filesystem::path module, std::filesystem::path own_headers, const Vocabulary& words)
+    : module_(std::move(module)), own_headers_(std::move(own_headers)), words_(words) {}
 Session::~Session() = default;
 
 char* Session::data(size_t buffer) { return child_->memory() + regions_[buffer].begin; }
@@ -165,8 +169,9 @@ Status Session::start() {
 }
 
 Result<std::unique_ptr<Session>> Session::open(const std::filesystem::path& module,
-                                               const std::filesystem::path& own_headers) {
-  std::unique_ptr<Session> session(new Session(module, own_headers));
+                                               const std::filesystem::path& own_headers,
+                                               const Vocabulary& words) {
+  std::unique_ptr<Session> session(new Session(module, own_headers, words));
   if (Status status = session->start(); !status.ok()) return status.failure();
   return session;
 }
@@ -206,7 +211,7 @@ std::vector<Report> Session::sentences(const wire::Reply& reply) const {
       report.other_file = at->second.file;
       report.other_line = at->second.line;
     }
-    report.sentence = sentence_of(raw, report);
+    report.sentence = sentence_of(raw, report, words_);
     const bool known = std::any_of(reports.begin(), reports.end(), [&](const Report& r) {
       return r.kind == report.kind && r.line == report.line && r.other_line == report.other_line;
     });

@@ -9,6 +9,7 @@
 
 #include "base/result.h"
 #include "emulator/runtime/launch.h"
+#include "emulator/runtime/vocabulary.h"
 #include "emulator/runtime/wire.h"
 
 /// Running compiled Metal kernels: the parent's side.
@@ -38,7 +39,7 @@ struct RunOptions {
 };
 
 /// A fault in the user's words. `kind` is stable: race, out-of-bounds, read-only, uninitialised, barrier-divergence,
-/// endless, threadgroup-memory, crash, unwritten.
+/// warp-divergence, endless, threadgroup-memory, crash, unwritten.
 struct Report {
   std::string kind;
   std::string sentence;
@@ -58,9 +59,10 @@ struct RunReply {
 class Session {
  public:
   /// Loads a compiled module in a sandboxed child. Faults in headers below `own_headers` are told by the user's line
-  /// that led there. fails: run.sandbox, emulate.module
+  /// that led there, in the dialect's words. fails: run.sandbox, emulate.module
   static Result<std::unique_ptr<Session>> open(const std::filesystem::path& module,
-                                               const std::filesystem::path& own_headers = {});
+                                               const std::filesystem::path& own_headers = {},
+                                               const Vocabulary& words = metal_words);
 
   /// Lays the buffers out anew; their contents are zero. fails: run.memory
   Status place_buffers(const std::vector<BufferSpec>& buffers);
@@ -70,10 +72,11 @@ class Session {
   Result<RunReply> run(const std::vector<Dispatch>& dispatches, const RunOptions& options);
 
  private:
-  Session(std::filesystem::path module, std::filesystem::path own_headers);
+  Session(std::filesystem::path module, std::filesystem::path own_headers, const Vocabulary& words);
   Status start();
   std::vector<Report> sentences(const wire::Reply& reply) const;
   std::filesystem::path module_, own_headers_;
+  Vocabulary words_;
   std::unique_ptr<Child> child_;
   std::vector<wire::RegionSpec> regions_;
 

@@ -2,7 +2,9 @@
 function(kw_embed_stdlib OUT)
   set(made ${CMAKE_CURRENT_BINARY_DIR}/stdlib_text.cpp)
   set(rows "")
-  foreach(name types traits vector math integer matrix simdgroup simdgroup_matrix atomic containers launch metal macros abi)
+  foreach(name types traits vector math integer matrix simdgroup simdgroup_matrix atomic containers entry lanes launch metal macros
+      cuda/macros cuda/types cuda/traits cuda/vector cuda/math cuda/fast_math cuda/integer cuda/half cuda/half_math
+      cuda/warp cuda/atomic cuda/groups cuda/wmma cuda/cuda abi)
     set(file ${CMAKE_CURRENT_SOURCE_DIR}/stdlib/${name}.h)
     if(name STREQUAL abi)
       set(file ${CMAKE_CURRENT_SOURCE_DIR}/runtime/abi.h)

@@ -2,35 +2,9 @@
 // metal_compute and metal_simdgroup: barriers, and what lanes of a simdgroup or quadgroup do together. Lanes that do
 // not take part hold poison, as on chips where they hold whatever was there.
 #include "integer.h"
-
-#define KW_MEETING __attribute__((always_inline, convergent)) inline
-#define KW_HERE KwEmuSite site = KwEmuSite::here()
+#include "lanes.h"
 
 namespace kw_emu {
-
-template <class T>
-struct Held {
-  alignas(T) char bytes[sizeof(T)];
-};
-template <class T>
-KW_EMU_UNSEEN inline T get_slot(const char* slots, uint32_t stride, int lane) {
-  T value;
-  __builtin_memcpy(&value, slots + lane * stride, sizeof(T));
-  return value;
-}
-template <class T>
-KW_EMU_UNSEEN inline void set_slot(char* slots, uint32_t stride, int lane, const T& value) {
-  __builtin_memcpy(slots + lane * stride, &value, sizeof(T));
-}
-template <class T>
-KW_EMU_UNSEEN inline T poison() {
-  T value;
-  char bytes[sizeof(T)];
-  for (size_t i = 0; i < sizeof(T); ++i) bytes[i] = static_cast<char>(KW_EMU_POISON16 >> (i % 2 * 8));
-  if constexpr (sizeof(T) == 1) bytes[0] = static_cast<char>(KW_EMU_POISON16);
-  __builtin_memcpy(&value, bytes, sizeof(T));
-  return value;
-}
 
 // Operators as types with a static function, so that a combiner is a plain function.
 struct Sum {
