@@ -288,7 +288,7 @@ int run_emulate(const CommonOptions& common, const EmulateOptions& options) {
   if (options.plan.empty() == options.kernel.empty())
     throw UserError({"arguments", "give either --plan or --kernel",
                      "kernelwright emulate kernels.metal --kernel NAME --groups 4 --group 256 --arg ..."});
-  MetalSource source;
+  KernelSource source;
   source.text = read_file(options.source).value_or_throw();
   source.name = options.source;
   source.include_dirs.push_back(fs::absolute(options.source).parent_path());

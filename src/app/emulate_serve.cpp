@@ -77,7 +77,7 @@ class Server {
     Mode mode;
   };
   json compile(const json& request) {
-    MetalSource source;
+    KernelSource source;
     source.text = request.at("source");
     source.name = request.value("name", "program_source");
     for (const json& folder : request.value("include", json::array()))

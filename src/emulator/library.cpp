@@ -82,15 +82,15 @@ std::vector<wire::GroupBytes> with_dynamic(const KernelDescription& kernel, std:
 
 }  // namespace
 
-Result<std::unique_ptr<Library>> Library::open(const MetalSource& source, const LibraryOptions& options) {
-  auto toolchain = find_metal_toolchain(options.cache_dir);
+Result<std::unique_ptr<Library>> Library::open(const KernelSource& source, const LibraryOptions& options) {
+  auto toolchain = find_host_toolchain(options.cache_dir);
   if (!toolchain) return toolchain.failure();
   CompileOptions compile;
   compile.mode.checked = options.mode != Mode::plain;
   compile.mode.profile = options.mode == Mode::profile;
   compile.mode.fast_math = options.fast_math;
   compile.kernels = options.kernels;
-  auto module = compile_metal(*toolchain, source, compile);
+  auto module = compile_source(*toolchain, source, compile);
   if (!module) return module.failure();
   auto session = Session::open(module->binary, toolchain->headers.parent_path(), row_of(source.dialect).words);
   if (!session) return session.failure();

@@ -20,16 +20,16 @@ struct LibraryOptions {
 
 class Library {
  public:
-  /// fails: as compile_metal and Session::open
-  static Result<std::unique_ptr<Library>> open(const MetalSource& source, const LibraryOptions& options);
+  /// fails: as compile_source and Session::open
+  static Result<std::unique_ptr<Library>> open(const KernelSource& source, const LibraryOptions& options);
   const Reflection& reflection() const { return module_.reflection; }
-  const MetalModule& module() const { return module_; }
+  const KernelModule& module() const { return module_; }
   Session& session() { return *session_; }
 
  private:
-  Library(MetalModule module, std::unique_ptr<Session> session)
+  Library(KernelModule module, std::unique_ptr<Session> session)
       : module_(std::move(module)), session_(std::move(session)) {}
-  MetalModule module_;
+  KernelModule module_;
   std::unique_ptr<Session> session_;
 };
 

@@ -41,7 +41,7 @@ void set_constant(const KwEmuModule& module, uint32_t index, const void* value) 
   }
 }
 
-const KwEmuModule& load(const MetalModule& module) {
+const KwEmuModule& load(const KernelModule& module) {
   void* handle = dlopen(module.binary.c_str(), RTLD_NOW | RTLD_LOCAL);
   REQUIRE_MESSAGE(handle, dlerror());
   return *reinterpret_cast<const KwEmuModule* (*)()>(dlsym(handle, "kw_emu_module"))();
@@ -51,23 +51,23 @@ const KwEmuModule& load(const MetalModule& module) {
 
 TEST_CASE("an expectation that does not hold is told by its line") {
   const TempDir cache("kw-metal-coverage");
-  auto toolchain = find_metal_toolchain(cache.path());
+  auto toolchain = find_host_toolchain(cache.path());
   REQUIRE(toolchain.ok());
   const std::string text =
       "#include <metal_stdlib>\nkernel void f(device uint* failed [[buffer(0)]], uint lane "
       "[[thread_index_in_simdgroup]]) {\n"
       "  if (!(metal::simd_sum(lane) == 495)) failed[0] = __LINE__;\n}\n";
-  const auto module = compile_metal(*toolchain, {text, "wrong.metal", {}, {}}, {});
+  const auto module = compile_source(*toolchain, {text, "wrong.metal", {}, {}}, {});
   REQUIRE_MESSAGE(module.ok(), module.failure().message);
   CHECK(run_kernel(load(*module).kernels[0]) == 3);
 }
 
 TEST_CASE("every construct does what the kernel that uses it expects") {
   const TempDir cache("kw-metal-coverage");
-  auto toolchain = find_metal_toolchain(cache.path());
+  auto toolchain = find_host_toolchain(cache.path());
   REQUIRE_MESSAGE(toolchain.ok(), toolchain.failure().message);
   const std::string text = read_file("tests/emulator/coverage.metal").value_or_throw();
-  const auto module = compile_metal(*toolchain, {text, "coverage.metal", {}, {}}, {});
+  const auto module = compile_source(*toolchain, {text, "coverage.metal", {}, {}}, {});
   REQUIRE_MESSAGE(module.ok(), module.failure().message);
   const KwEmuModule& loaded = load(*module);
   const int32_t number = -3;

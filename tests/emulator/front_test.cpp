@@ -13,11 +13,11 @@ const TempDir& cache() {
   static const TempDir folder("kw-metal-test");
   return folder;
 }
-const MetalToolchain& toolchain() {
-  static const MetalToolchain found = find_metal_toolchain(cache().path()).value_or_throw();
+const HostToolchain& toolchain() {
+  static const HostToolchain found = find_host_toolchain(cache().path()).value_or_throw();
   return found;
 }
-MetalSource source_of(const std::string& text) { return {text, "test.metal", {}, {}}; }
+KernelSource source_of(const std::string& text) { return {text, "test.metal", {}, {}}; }
 
 const char* const rows = R"(#include <metal_stdlib>
 using namespace metal;
@@ -43,7 +43,7 @@ template [[host_name("rows_bf16")]] kernel void rows<bfloat, 8>(const device bfl
 }  // namespace
 
 TEST_CASE("a source is described: kernels, arguments, function constants") {
-  const auto seen = reflect_metal(toolchain(), source_of(rows));
+  const auto seen = reflect_source(toolchain(), source_of(rows));
   REQUIRE_MESSAGE(seen.ok(), seen.failure().message);
   REQUIRE(seen->kernels.size() == 2);
   const KernelDescription& kernel = seen->kernels[0];
@@ -73,23 +73,23 @@ TEST_CASE("a source is described: kernels, arguments, function constants") {
 }
 
 TEST_CASE("a source compiles once and exports its module") {
-  const auto first = compile_metal(toolchain(), source_of(rows), {});
+  const auto first = compile_source(toolchain(), source_of(rows), {});
   REQUIRE_MESSAGE(first.ok(), first.failure().message);
   CHECK_FALSE(first->from_cache);
-  const auto again = compile_metal(toolchain(), source_of(rows), {});
+  const auto again = compile_source(toolchain(), source_of(rows), {});
   REQUIRE(again.ok());
   CHECK(again->from_cache);
   CHECK(again->key == first->key);
   CompileOptions checked;
   checked.mode.checked = true;
   checked.kernels = {"rows_f32"};
-  const auto third = compile_metal(toolchain(), source_of(rows), checked);
+  const auto third = compile_source(toolchain(), source_of(rows), checked);
   REQUIRE_MESSAGE(third.ok(), third.failure().message);
   CHECK(third->key != first->key);
 }
 
 TEST_CASE("messages name the user's line and its words") {
-  const auto bad = compile_metal(toolchain(),
+  const auto bad = compile_source(toolchain(),
                                  source_of("#include <metal_stdlib>\nusing namespace metal;\n"
                                            "kernel void f(device float* x [[buffer(0)]],\n"
                                            "              uint i [[thread_position_in_grid]]) {\n"
@@ -100,21 +100,21 @@ TEST_CASE("messages name the user's line and its words") {
   CHECK(bad.failure().message.find("test.metal:5: use of undeclared identifier 'missing'\n    x[i] = missing;") !=
         std::string::npos);
   CHECK(bad.failure().message.find("test.metal:6: no matching function for call to 'simd_sum'") != std::string::npos);
-  const auto none = compile_metal(toolchain(), source_of("#include <vector>\n"), {});
+  const auto none = compile_source(toolchain(), source_of("#include <vector>\n"), {});
   CHECK(none.failure().message ==
         "the Metal source does not preprocess:\ntest.metal:1: 'vector' file not found\n    #include <vector>");
-  const auto tensors = compile_metal(
+  const auto tensors = compile_source(
       toolchain(), source_of("\n#include <MetalPerformancePrimitives/MetalPerformancePrimitives.h>\n"), {});
   CHECK(tensors.failure().message.find("test.metal:2: tensor operations (mpp) are outside what the emulator covers") !=
         std::string::npos);
   CompileOptions options;
   options.kernels = {"columns"};
-  CHECK(compile_metal(toolchain(), source_of(rows), options).failure().message ==
+  CHECK(compile_source(toolchain(), source_of(rows), options).failure().message ==
         "test.metal has no kernel called \"columns\"");
 }
 
 TEST_CASE("an error within metal_stdlib is reported where the user led to it") {
-  const auto bad = compile_metal(toolchain(),
+  const auto bad = compile_source(toolchain(),
                                  source_of("#include <metal_stdlib>\nusing namespace metal;\n"
                                            "kernel void f(device float4* x [[buffer(0)]]) {\n"
                                            "  x[0] = x[0] * int4(1);\n}\n"),
@@ -127,7 +127,7 @@ TEST_CASE("an error within metal_stdlib is reported where the user led to it") {
 TEST_CASE("what only an instantiation shows is said at the user's line") {
   const auto compile = [](const std::string& body) {
     const auto made =
-        compile_metal(toolchain(), source_of("#include <metal_stdlib>\nusing namespace metal;\n" + body), {});
+        compile_source(toolchain(), source_of("#include <metal_stdlib>\nusing namespace metal;\n" + body), {});
     REQUIRE_FALSE(made.ok());
     return made.failure().message;
   };
@@ -145,9 +145,9 @@ TEST_CASE("what only an instantiation shows is said at the user's line") {
 }
 
 TEST_CASE("what Apple's compiler would refuse is refused, unless it is asked not to be") {
-  const MetalSource source = source_of(
+  const KernelSource source = source_of(
       "#include <metal_stdlib>\nkernel void f(device float* x [[buffer(0)]]) {\n  double y = 1; x[0] = y;\n}\n");
-  const auto refused = compile_metal(toolchain(), source, {});
+  const auto refused = compile_source(toolchain(), source, {});
   REQUIRE_FALSE(refused.ok());
   CHECK(refused.failure().id == "msl.rejected");
   CHECK(refused.failure().message ==
@@ -155,5 +155,5 @@ TEST_CASE("what Apple's compiler would refuse is refused, unless it is asked not
         "= 1; x[0] = y;");
   CompileOptions lenient;
   lenient.lint = false;
-  CHECK(compile_metal(toolchain(), source, lenient).ok());
+  CHECK(compile_source(toolchain(), source, lenient).ok());
 }

@@ -17,7 +17,7 @@ int fail(const Failure& failure) {
 }  // namespace
 
 int main(int count, char** words) {
-  MetalSource source;
+  KernelSource source;
   CompileOptions options;
   options.timeout_s = 600;
   bool show = false, list = false;
@@ -40,22 +40,22 @@ int main(int count, char** words) {
   auto text = read_file(source.name);
   if (!text) return fail(text.failure());
   source.text = *text;
-  auto toolchain = find_metal_toolchain(std::filesystem::temp_directory_path() / "kw-metal-cache");
+  auto toolchain = find_host_toolchain(std::filesystem::temp_directory_path() / "kw-metal-cache");
   if (!toolchain) return fail(toolchain.failure());
   if (show) {
-    auto made = rewrite_metal(*toolchain, source, options);
+    auto made = rewrite_source(*toolchain, source, options);
     if (!made) return fail(made.failure());
     std::fwrite(made->data(), 1, made->size(), stdout);
     return 0;
   }
   if (list) {
-    auto made = reflect_metal(*toolchain, source);
+    auto made = reflect_source(*toolchain, source);
     if (!made) return fail(made.failure());
     for (const KernelDescription& kernel : made->kernels)
       std::printf("%s  %s\n", kernel.name.c_str(), kernel.expression.c_str());
     return 0;
   }
-  auto module = compile_metal(*toolchain, source, options);
+  auto module = compile_source(*toolchain, source, options);
   if (!module) return fail(module.failure());
   std::printf("%s: %zu kernels, %.2f s%s\n", module->binary.c_str(), module->reflection.kernels.size(),
               module->compile_s, module->from_cache ? " (cached)" : "");

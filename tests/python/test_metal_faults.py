@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("KERNELWRIGHT_BUILD", ROOT / "build"))
 FOLDER = ROOT / "tests" / "emulator" / "faults"
 PLANT = re.compile(r"// !(\d+) ([a-z|-]+): (.*)$")
-KERNELS = sorted(FOLDER.glob("*.metal"))
+KERNELS = sorted([*FOLDER.glob("*.metal"), *FOLDER.glob("*.cu")])
 
 
 def plants(path: Path) -> list[int]:
@@ -47,7 +47,7 @@ def planted(path: Path, number: int) -> tuple[str, set[str], set[int]]:
         elif re.search(rf"@{number}\b", line):
             places.add(at + 1)
     if kinds == {"unwritten"}:
-        places = {at + 1 for at, line in enumerate(lines) if re.search(r"\bout \[\[buffer", line)}
+        places = {at + 1 for at, line in enumerate(lines) if re.search(r"\bout \[\[buffer|\* out\b.*\{$", line)}
     return "\n".join(lines) + "\n", kinds, places
 
 
@@ -63,17 +63,17 @@ def line_of(place: str) -> int:
 
 
 def test_there_are_enough() -> None:
-    assert len(KERNELS) >= 10 and len(FAULTS) >= 40
+    assert len(KERNELS) >= 17 and len(FAULTS) >= 80
 
 
-@pytest.mark.parametrize("path", KERNELS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", KERNELS, ids=lambda path: path.name)
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_kernels_without_a_fault_give_no_report(path: Path, seed: int) -> None:
     code, result, errors = emulate(path, "--schedule-seed", str(seed))
     assert (code, result["reports"]) == (0, []), errors
 
 
-@pytest.mark.parametrize(("path", "number"), FAULTS, ids=lambda value: value.stem if isinstance(value, Path) else value)
+@pytest.mark.parametrize(("path", "number"), FAULTS, ids=lambda value: value.name if isinstance(value, Path) else value)
 def test_a_planted_fault_is_found_at_its_line(path: Path, number: int, tmp_path: Path) -> None:
     source, kinds, places = planted(path, number)
     (tmp_path / path.name).write_text(source)

@@ -19,18 +19,18 @@ namespace fs = std::filesystem;
 constexpr std::string_view cache_format = "1";
 constexpr size_t most_diagnostics = 10;
 
-std::string named(const MetalSource& source) {
+std::string named(const KernelSource& source) {
   std::string quoted;
   for (char c : source.name) quoted += c == '"' || c == '\\' ? std::string("\\") + c : std::string(1, c);
   return fmt::format("# 1 \"{}\"\n{}\n", quoted, source.text);
 }
 
-std::string failure_id(const MetalSource& source, std::string_view what) {
+std::string failure_id(const KernelSource& source, std::string_view what) {
   return fmt::format("{}.{}", row_of(source.dialect).id, what);
 }
 
-Failure compiler_failure(const char* id, const char* what, const CompilerReply& reply, const MetalToolchain& toolchain,
-                         const MetalSource& source) {
+Failure compiler_failure(const char* id, const char* what, const CompilerReply& reply, const HostToolchain& toolchain,
+                         const KernelSource& source) {
   const auto found = read_diagnostics(reply.err, toolchain.headers.parent_path().string(), most_diagnostics);
   const std::string words =
       found.empty() ? reply.err.substr(0, 4000) : show_diagnostics(found, source.text, source.name);
@@ -38,7 +38,7 @@ Failure compiler_failure(const char* id, const char* what, const CompilerReply& 
 }
 
 /// The text behind clang's preprocessor, with line markers. Headers of the dialect give their macros alone.
-Result<std::string> preprocess(const MetalToolchain& toolchain, const MetalSource& source) {
+Result<std::string> preprocess(const HostToolchain& toolchain, const KernelSource& source) {
   const DialectRow& row = row_of(source.dialect);
   const fs::path shadow = toolchain.headers.parent_path() / row.shadow;
   std::vector<std::string> arguments = {"-E", "-x", "c++", fmt::format("-std={}", row.standard), "-nostdinc", "-nostdinc++", "-undef",
@@ -63,7 +63,7 @@ Result<std::string> preprocess(const MetalToolchain& toolchain, const MetalSourc
   return std::move(reply->out);
 }
 
-Failure lint_failure(const std::vector<Finding>& findings, const MetalSource& source) {
+Failure lint_failure(const std::vector<Finding>& findings, const KernelSource& source) {
   std::vector<Diagnostic> shown;
   for (const Finding& finding : findings)
     if (shown.size() < most_diagnostics) shown.push_back({finding.file, finding.line, finding.message});
@@ -85,7 +85,7 @@ std::string template_hint(const Lexed& lexed, const std::vector<Declaration>& de
   return "";
 }
 
-Result<Rewritten> front(const MetalToolchain& toolchain, const MetalSource& source, const RewriteOptions& options,
+Result<Rewritten> front(const HostToolchain& toolchain, const KernelSource& source, const RewriteOptions& options,
                         bool with_lint) {
   auto text = preprocess(toolchain, source);
   if (!text) return text.failure();
@@ -107,7 +107,7 @@ Result<Rewritten> front(const MetalToolchain& toolchain, const MetalSource& sour
   return rewrite(*lexed, declarations, *kernels, options);
 }
 
-Status build(const MetalToolchain& toolchain, const MetalSource& source, const std::string& text,
+Status build(const HostToolchain& toolchain, const KernelSource& source, const std::string& text,
              const CompileOptions& options, const fs::path& binary) {
   auto header = precompiled_stdlib(toolchain, options.mode, source.dialect);
   if (!header) return header.failure();
@@ -121,7 +121,7 @@ Status build(const MetalToolchain& toolchain, const MetalSource& source, const s
                                     "",
                                     options.timeout_s});
   };
-  std::vector<std::string> compile = metal_compiler_flags(options.mode);
+  std::vector<std::string> compile = host_compiler_flags(options.mode);
   compile.insert(compile.end(), {"-include-pch", header->string(), "-x", "c++", input.string(), "-x", "none"});
   std::vector<std::string> link = {"-shared",
                                    "-nostartfiles",
@@ -162,28 +162,28 @@ Status build(const MetalToolchain& toolchain, const MetalSource& source, const s
 
 }  // namespace
 
-Result<Reflection> reflect_metal(const MetalToolchain& toolchain, const MetalSource& source) {
+Result<Reflection> reflect_source(const HostToolchain& toolchain, const KernelSource& source) {
   auto made = front(toolchain, source, {}, false);
   if (!made) return made.failure();
   return std::move(made->reflection);
 }
 
-Result<std::string> rewrite_metal(const MetalToolchain& toolchain, const MetalSource& source,
+Result<std::string> rewrite_source(const HostToolchain& toolchain, const KernelSource& source,
                                   const CompileOptions& options) {
   auto made = front(toolchain, source, {options.kernels}, options.lint);
   if (!made) return made.failure();
   return std::move(made->text);
 }
 
-Result<MetalModule> compile_metal(const MetalToolchain& toolchain, const MetalSource& source,
+Result<KernelModule> compile_source(const HostToolchain& toolchain, const KernelSource& source,
                                   const CompileOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   auto made = front(toolchain, source, {options.kernels}, options.lint);
   if (!made) return made.failure();
   std::string identity = fmt::format("{}\n{}\n{}\n", cache_format, toolchain.version, toolchain.headers.string());
-  for (const std::string& flag : metal_compiler_flags(options.mode)) identity += flag + "\n";
+  for (const std::string& flag : host_compiler_flags(options.mode)) identity += flag + "\n";
   if (options.mode.profile) identity += "profile 2\n";
-  MetalModule module;
+  KernelModule module;
   module.dialect = source.dialect;
   module.key = sha256(identity + made->text);
   module.binary = toolchain.cache_dir / ("metal-" + module.key + ".so");

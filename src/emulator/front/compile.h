@@ -10,7 +10,7 @@
 
 namespace kw::emulator {
 
-struct MetalSource {
+struct KernelSource {
   std::string text;
   std::string name = "kernels.metal";               // as messages call it
   std::vector<std::filesystem::path> include_dirs;  // for #include, the file's own folder among them
@@ -26,7 +26,7 @@ struct CompileOptions {
 };
 
 /// A shared object for the runtime (see runtime/abi.h) and what is in it.
-struct MetalModule {
+struct KernelModule {
   std::filesystem::path binary;
   std::string key;  // hash of content, compiler and flags
   Reflection reflection;
@@ -36,16 +36,16 @@ struct MetalModule {
 };
 
 /// What a source offers, without compiling it. fails: *.preprocess, *.syntax, *.kernel (msl. or cuda.)
-Result<Reflection> reflect_metal(const MetalToolchain& toolchain, const MetalSource& source);
+Result<Reflection> reflect_source(const HostToolchain& toolchain, const KernelSource& source);
 
-/// The C++ that a source becomes, for those who want to look. fails: as reflect_metal
-Result<std::string> rewrite_metal(const MetalToolchain& toolchain, const MetalSource& source,
+/// The C++ that a source becomes, for those who want to look. fails: as reflect_source
+Result<std::string> rewrite_source(const HostToolchain& toolchain, const KernelSource& source,
                                   const CompileOptions& options);
 
 /// Compiles once per content, compiler and flags.
-/// fails: as reflect_metal; *.rejected (lint's findings); *.compile (the user's lines and clang's words), *.timeout,
+/// fails: as reflect_source; *.rejected (lint's findings); *.compile (the user's lines and clang's words), *.timeout,
 /// emulator.*
-Result<MetalModule> compile_metal(const MetalToolchain& toolchain, const MetalSource& source,
+Result<KernelModule> compile_source(const HostToolchain& toolchain, const KernelSource& source,
                                   const CompileOptions& options);
 
 }  // namespace kw::emulator

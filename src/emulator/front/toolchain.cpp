@@ -49,7 +49,7 @@ Status write_shadow(const fs::path& root, const DialectRow& row, std::span<const
 }
 
 /// Headers named by their content, so that programs of different versions share a cache.
-Status write_headers(MetalToolchain& toolchain) {
+Status write_headers(HostToolchain& toolchain) {
   std::string identity = uncovered_text;
   for (const StdlibFile& file : stdlib_files()) identity += fmt::format("{}\n{}\n", file.name, file.text);
   for (std::string_view name : stdlib_names()) identity += fmt::format("{}\n", name);
@@ -94,7 +94,7 @@ const char* architecture_flag() {
 
 }  // namespace
 
-Result<MetalToolchain> find_metal_toolchain(const fs::path& cache_dir) {
+Result<HostToolchain> find_host_toolchain(const fs::path& cache_dir) {
   ProcessOptions options;
   options.timeout_s = 30;
   std::string too_old, broken;
@@ -109,7 +109,7 @@ Result<MetalToolchain> find_metal_toolchain(const fs::path& cache_dir) {
       too_old = version;
       continue;
     }
-    MetalToolchain made{name, version, cache_dir, {}};
+    HostToolchain made{name, version, cache_dir, {}};
     if (Status s = write_headers(made); !s.ok()) return s.failure();
     return made;
   }
@@ -120,7 +120,7 @@ Result<MetalToolchain> find_metal_toolchain(const fs::path& cache_dir) {
                  "install clang-16 or newer (Debian: apt install clang-16)"};
 }
 
-std::vector<std::string> metal_compiler_flags(const BuildMode& mode) {
+std::vector<std::string> host_compiler_flags(const BuildMode& mode) {
   std::vector<std::string> flags = {
       "-std=c++20", "-O2", architecture_flag(), "-fPIC", "-nostdinc", "-nostdinc++", "-fno-exceptions", "-fno-rtti",
       "-fno-threadsafe-statics", "-fno-math-errno", "-fno-trapping-math", "-fwrapv", "-fno-strict-aliasing",
@@ -142,7 +142,7 @@ std::vector<std::string> metal_compiler_flags(const BuildMode& mode) {
   return flags;
 }
 
-Result<CompilerReply> run_compiler(const MetalToolchain& toolchain, const CompilerCall& call) {
+Result<CompilerReply> run_compiler(const HostToolchain& toolchain, const CompilerCall& call) {
   ProcessOptions options;
   options.timeout_s = call.timeout_s;
   options.stdin_text = call.input;
@@ -154,15 +154,15 @@ Result<CompilerReply> run_compiler(const MetalToolchain& toolchain, const Compil
   return CompilerReply{reply->exit_code == 0, reply->timed_out, reply->out, reply->err};
 }
 
-Result<fs::path> precompiled_stdlib(const MetalToolchain& toolchain, const BuildMode& mode, Dialect dialect) {
+Result<fs::path> precompiled_stdlib(const HostToolchain& toolchain, const BuildMode& mode, Dialect dialect) {
   const DialectRow& row = row_of(dialect);
   std::string identity = fmt::format("{}\n{}", row.header, toolchain.version);
-  for (const std::string& flag : metal_compiler_flags(mode)) identity += "\n" + flag;
+  for (const std::string& flag : host_compiler_flags(mode)) identity += "\n" + flag;
   const fs::path made = toolchain.headers.parent_path() / (sha256(identity).substr(0, 16) + ".pch");
   if (fs::exists(made)) return made;
   const TempDir folder("kw-metal");
   const fs::path fresh = folder.path() / "host.pch", source = toolchain.headers / row.header;
-  std::vector<std::string> arguments = metal_compiler_flags(mode);
+  std::vector<std::string> arguments = host_compiler_flags(mode);
   arguments.insert(arguments.end(), {"-x", "c++-header", "-Xclang", "-fno-pch-timestamp", "-fpch-instantiate-templates",
                                      "-o", fresh.string(), source.string()});
   auto reply = run_compiler(toolchain, {arguments, {toolchain.headers.string()}, {folder.path().string()}, "", 60});

@@ -16,7 +16,7 @@ struct BuildMode {
 };
 
 /// clang, and the host libraries written out for it.
-struct MetalToolchain {
+struct HostToolchain {
   std::string compiler;
   std::string version;
   std::filesystem::path cache_dir;  // compiled kernels
@@ -27,12 +27,12 @@ struct MetalToolchain {
 
 /// clang++-16 or newer, its headers written below `cache_dir`.
 /// fails: emulator.compiler (none, or too old), emulator.cache
-Result<MetalToolchain> find_metal_toolchain(const std::filesystem::path& cache_dir);
+Result<HostToolchain> find_host_toolchain(const std::filesystem::path& cache_dir);
 
-std::vector<std::string> metal_compiler_flags(const BuildMode& mode);
+std::vector<std::string> host_compiler_flags(const BuildMode& mode);
 
 /// The precompiled host library of `dialect` for `mode`, made at its first use. fails: emulator.stdlib
-Result<std::filesystem::path> precompiled_stdlib(const MetalToolchain& toolchain, const BuildMode& mode,
+Result<std::filesystem::path> precompiled_stdlib(const HostToolchain& toolchain, const BuildMode& mode,
                                                  Dialect dialect = Dialect::metal);
 
 /// One call of the compiler, behind the sandbox's walls.
@@ -48,6 +48,6 @@ struct CompilerReply {
   bool timed_out = false;
   std::string out, err;
 };
-Result<CompilerReply> run_compiler(const MetalToolchain& toolchain, const CompilerCall& call);
+Result<CompilerReply> run_compiler(const HostToolchain& toolchain, const CompilerCall& call);
 
 }  // namespace kw::emulator
