@@ -17,8 +17,8 @@ struct Case {
   uint32_t line = 0;
 };
 
-std::vector<Case> read_cases() {
-  std::istringstream text(read_file("tests/emulator/lint_cases.txt").value_or_throw());
+std::vector<Case> read_cases(const std::string& path) {
+  std::istringstream text(read_file(path).value_or_throw());
   std::vector<Case> cases;
   for (std::string line; std::getline(text, line);) {
     if (line.starts_with("#") && cases.empty()) continue;
@@ -35,8 +35,8 @@ std::vector<Case> read_cases() {
   return cases;
 }
 
-std::vector<Finding> findings_of(const std::string& source) {
-  const auto lexed = lex(source, "case.metal");
+std::vector<Finding> findings_of(const std::string& source, Dialect dialect = Dialect::metal) {
+  const auto lexed = lex(source, "case", dialect);
   REQUIRE_MESSAGE(lexed.ok(), lexed.failure().message);
   const auto declarations = outline(*lexed);
   const auto kernels = find_kernels(*lexed, declarations);
@@ -44,13 +44,11 @@ std::vector<Finding> findings_of(const std::string& source) {
   return lint(*lexed, declarations, *kernels);
 }
 
-}  // namespace
-
-TEST_CASE("every rule finds its example at its line, and nothing where there is nothing") {
+void check_rules(const std::string& path, Dialect dialect) {
   std::set<std::string> shown;
-  for (const Case& one : read_cases()) {
+  for (const Case& one : read_cases(path)) {
     INFO(one.source);
-    const auto findings = findings_of(one.source);
+    const auto findings = findings_of(one.source, dialect);
     if (one.rule == "ok") {
       CHECK_MESSAGE(findings.empty(), (findings.empty() ? "" : findings[0].rule + ": " + findings[0].message));
       continue;
@@ -63,8 +61,18 @@ TEST_CASE("every rule finds its example at its line, and nothing where there is 
     CHECK_MESSAGE(found, one.rule << " should say \"" << one.words
                                   << "\"; first: " << (findings.empty() ? "nothing" : findings[0].message));
   }
-  for (const LintRule& rule : lint_rules())
+  for (const LintRule& rule : lint_rules(dialect))
     CHECK_MESSAGE(shown.count(std::string(rule.name)), rule.name << " has no example");
+}
+
+}  // namespace
+
+TEST_CASE("every rule for Metal finds its example at its line, and nothing where there is nothing") {
+  check_rules("tests/emulator/lint_cases.txt", Dialect::metal);
+}
+
+TEST_CASE("every rule for CUDA finds its example at its line, and nothing where there is nothing") {
+  check_rules("tests/emulator/cuda_lint_cases.txt", Dialect::cuda);
 }
 
 TEST_CASE("findings come once a line, in order") {
