@@ -106,7 +106,8 @@ void add_emulate(CLI::App& verb, EmulateOptions& o) {
       ->allow_extra_args(false);
   verb.add_option("--constant", o.constants, "Function constant: NAME=bool:true or INDEX=u32:4")
       ->allow_extra_args(false);
-  verb.add_option("--threadgroup-bytes", o.threadgroup_bytes, "Threadgroup argument: INDEX=BYTES (0 is CUDA's extern __shared__)")
+  verb.add_option("--threadgroup-bytes", o.threadgroup_bytes,
+                  "Threadgroup argument: INDEX=BYTES (0 is CUDA's extern __shared__)")
       ->allow_extra_args(false);
   verb.add_option("-D", o.defines, "Macro: NAME or NAME=VALUE")->allow_extra_args(false);
   verb.add_option("-I", o.include_dirs, "Folder for #include")->allow_extra_args(false);
@@ -190,7 +191,8 @@ int run(int argc, char** argv) {
             bench);
   add_package(*verb("package", "Look into a package", [&] { return run_package(common, package); }), package);
   double resume_budget_usd = -1, resume_time_s = -1;
-  add_emulate(*verb("emulate", "Run Metal and CUDA kernels on this machine's processor", [&] { return run_emulate(common, emulate); }),
+  add_emulate(*verb("emulate", "Run Metal and CUDA kernels on this machine's processor",
+                    [&] { return run_emulate(common, emulate); }),
               emulate);
   CLI::App& resume = *verb("resume", "Go on with the last run that was stopped",
                            [&] { return run_resume(common, resume_budget_usd, resume_time_s); });

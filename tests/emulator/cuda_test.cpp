@@ -43,8 +43,8 @@ uint32_t run_construct(Library& library, const KernelDescription& kernel, const 
   const uint32_t failed = job.buffer({"failed", 4}, as_bytes(0));
   const uint32_t memory = job.buffer({"memory", 4096}, iota_bytes(1024));
   const uint32_t out = job.buffer({"out", 4096}, std::string(4096, '\0'));
-  const Status launched = job.launch(kernel, {failed, memory, out, job.constant(as_bytes(1024))}, {{0, 512}},
-                                     {{96, 4, 1}, {32, 2, 1}});
+  const Status launched =
+      job.launch(kernel, {failed, memory, out, job.constant(as_bytes(1024))}, {{0, 512}}, {{96, 4, 1}, {32, 2, 1}});
   REQUIRE_MESSAGE(launched.ok(), launched.failure().message);
   const auto reply = job.run(library.session(), options);
   REQUIRE_MESSAGE(reply.ok(), reply.failure().message);
@@ -83,8 +83,8 @@ TEST_CASE("every construct of CUDA does what the kernel that uses it expects") {
 TEST_CASE("docs/cuda-coverage.md names every kernel of coverage.cu, and no other") {
   const auto toolchain = find_host_toolchain(cache());
   REQUIRE(toolchain.ok());
-  const auto reflection =
-      reflect_source(*toolchain, source_of(read_file("tests/emulator/cuda/coverage.cu").value_or_throw(), "coverage.cu"));
+  const auto reflection = reflect_source(
+      *toolchain, source_of(read_file("tests/emulator/cuda/coverage.cu").value_or_throw(), "coverage.cu"));
   REQUIRE_MESSAGE(reflection.ok(), reflection.failure().message);
   const std::string page = read_file("docs/cuda-coverage.md").value_or_throw();
   std::set<std::string> names;

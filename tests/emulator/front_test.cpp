@@ -90,11 +90,11 @@ TEST_CASE("a source compiles once and exports its module") {
 
 TEST_CASE("messages name the user's line and its words") {
   const auto bad = compile_source(toolchain(),
-                                 source_of("#include <metal_stdlib>\nusing namespace metal;\n"
-                                           "kernel void f(device float* x [[buffer(0)]],\n"
-                                           "              uint i [[thread_position_in_grid]]) {\n"
-                                           "  x[i] = missing;\n  x[i] = simd_sum();\n}\n"),
-                                 {});
+                                  source_of("#include <metal_stdlib>\nusing namespace metal;\n"
+                                            "kernel void f(device float* x [[buffer(0)]],\n"
+                                            "              uint i [[thread_position_in_grid]]) {\n"
+                                            "  x[i] = missing;\n  x[i] = simd_sum();\n}\n"),
+                                  {});
   REQUIRE_FALSE(bad.ok());
   CHECK(bad.failure().id == "msl.compile");
   CHECK(bad.failure().message.find("test.metal:5: use of undeclared identifier 'missing'\n    x[i] = missing;") !=
@@ -115,10 +115,10 @@ TEST_CASE("messages name the user's line and its words") {
 
 TEST_CASE("an error within metal_stdlib is reported where the user led to it") {
   const auto bad = compile_source(toolchain(),
-                                 source_of("#include <metal_stdlib>\nusing namespace metal;\n"
-                                           "kernel void f(device float4* x [[buffer(0)]]) {\n"
-                                           "  x[0] = x[0] * int4(1);\n}\n"),
-                                 {});
+                                  source_of("#include <metal_stdlib>\nusing namespace metal;\n"
+                                            "kernel void f(device float4* x [[buffer(0)]]) {\n"
+                                            "  x[0] = x[0] * int4(1);\n}\n"),
+                                  {});
   REQUIRE_FALSE(bad.ok());
   CHECK(bad.failure().message.find("test.metal:4: ") != std::string::npos);
   CHECK(bad.failure().message.find("two vectors of different element types") != std::string::npos);

@@ -34,32 +34,44 @@ Failure compiler_failure(const char* id, const char* what, const CompilerReply& 
   const auto found = read_diagnostics(reply.err, toolchain.headers.parent_path().string(), most_diagnostics);
   const std::string words =
       found.empty() ? reply.err.substr(0, 4000) : show_diagnostics(found, source.text, source.name);
-  return {failure_id(source, id), fmt::format("the {} source {}:\n{}", row_of(source.dialect).language, what, words), ""};
+  return {failure_id(source, id), fmt::format("the {} source {}:\n{}", row_of(source.dialect).language, what, words),
+          ""};
 }
 
 /// The text behind clang's preprocessor, with line markers. Headers of the dialect give their macros alone.
 Result<std::string> preprocess(const HostToolchain& toolchain, const KernelSource& source) {
   const DialectRow& row = row_of(source.dialect);
   const fs::path shadow = toolchain.headers.parent_path() / row.shadow;
-  std::vector<std::string> arguments = {"-E", "-x", "c++", fmt::format("-std={}", row.standard), "-nostdinc", "-nostdinc++", "-undef",
-                                        "-fdiagnostics-color=never", "-fno-caret-diagnostics", "-w", "-isystem", shadow.string()};
+  std::vector<std::string> arguments = {"-E",
+                                        "-x",
+                                        "c++",
+                                        fmt::format("-std={}", row.standard),
+                                        "-nostdinc",
+                                        "-nostdinc++",
+                                        "-undef",
+                                        "-fdiagnostics-color=never",
+                                        "-fno-caret-diagnostics",
+                                        "-w",
+                                        "-isystem",
+                                        shadow.string()};
   for (const char* define : row.defines) arguments.push_back(fmt::format("-D{}", define));
-  if (source.dialect == Dialect::cuda) arguments.insert(arguments.end(), {"-imacros", (shadow / "cuda_runtime.h").string()});
+  if (source.dialect == Dialect::cuda)
+    arguments.insert(arguments.end(), {"-imacros", (shadow / "cuda_runtime.h").string()});
   std::vector<std::string> visible = {shadow.string()};
   for (const std::string& define : source.defines) arguments.push_back("-D" + define);
   for (const fs::path& dir : source.include_dirs) {
     std::error_code error;
     const fs::path whole = fs::canonical(dir, error);
     if (error || !fs::is_directory(whole))
-      return Failure{failure_id(source, "preprocess"), fmt::format("the include folder {} does not exist", dir.string()), ""};
+      return Failure{failure_id(source, "preprocess"),
+                     fmt::format("the include folder {} does not exist", dir.string()), ""};
     arguments.insert(arguments.end(), {"-I", whole.string()});
     visible.push_back(whole.string());
   }
   arguments.push_back("-");
   auto reply = run_compiler(toolchain, {arguments, visible, {}, named(source), 30});
   if (!reply) return reply.failure();
-  if (!reply->good)
-    return compiler_failure("preprocess", "does not preprocess", *reply, toolchain, source);
+  if (!reply->good) return compiler_failure("preprocess", "does not preprocess", *reply, toolchain, source);
   return std::move(reply->out);
 }
 
@@ -79,9 +91,10 @@ std::string template_hint(const Lexed& lexed, const std::vector<Declaration>& de
   if (lexed.dialect != Dialect::cuda) return "";
   for (const Declaration& d : declarations)
     if (d.kind == DeclarationKind::function && d.is_kernel && d.is_template && lexed.tokens[d.name].is(name))
-      return fmt::format("{0} is a template: call it from a plain kernel, or instantiate it (template __global__ void "
-                         "{0}<float>(...);) and ask for \"{0}<float>\"",
-                         name);
+      return fmt::format(
+          "{0} is a template: call it from a plain kernel, or instantiate it (template __global__ void "
+          "{0}<float>(...);) and ask for \"{0}<float>\"",
+          name);
   return "";
 }
 
@@ -139,8 +152,7 @@ Status build(const HostToolchain& toolchain, const KernelSource& source, const s
     compile.insert(compile.end(), {"-S", "-emit-llvm", "-o", counted.string()});
     auto first = call(compile);
     if (!first) return first.failure();
-    if (!first->good)
-      return compiler_failure("compile", "does not compile", *first, toolchain, source);
+    if (!first->good) return compiler_failure("compile", "does not compile", *first, toolchain, source);
     auto assembly = read_file(counted);
     if (!assembly) return assembly.failure();
     if (Status s = write_file_atomic(counted, instrument_blocks(*assembly)); !s.ok()) return s;
@@ -151,10 +163,10 @@ Status build(const HostToolchain& toolchain, const KernelSource& source, const s
   auto reply = call(compile);
   if (!reply) return reply.failure();
   if (reply->timed_out)
-    return Failure{failure_id(source, "timeout"), fmt::format("the compiler took longer than {:.0f} s", options.timeout_s),
+    return Failure{failure_id(source, "timeout"),
+                   fmt::format("the compiler took longer than {:.0f} s", options.timeout_s),
                    "name the kernels that you need, so that only those are compiled"};
-  if (!reply->good)
-    return compiler_failure("compile", "does not compile", *reply, toolchain, source);
+  if (!reply->good) return compiler_failure("compile", "does not compile", *reply, toolchain, source);
   auto content = read_file(output);
   if (!content) return content.failure();
   return write_file_atomic(binary, *content);
@@ -169,14 +181,14 @@ Result<Reflection> reflect_source(const HostToolchain& toolchain, const KernelSo
 }
 
 Result<std::string> rewrite_source(const HostToolchain& toolchain, const KernelSource& source,
-                                  const CompileOptions& options) {
+                                   const CompileOptions& options) {
   auto made = front(toolchain, source, {options.kernels}, options.lint);
   if (!made) return made.failure();
   return std::move(made->text);
 }
 
 Result<KernelModule> compile_source(const HostToolchain& toolchain, const KernelSource& source,
-                                  const CompileOptions& options) {
+                                    const CompileOptions& options) {
   const auto start = std::chrono::steady_clock::now();
   auto made = front(toolchain, source, {options.kernels}, options.lint);
   if (!made) return made.failure();

@@ -40,12 +40,12 @@ Result<Reflection> reflect_source(const HostToolchain& toolchain, const KernelSo
 
 /// The C++ that a source becomes, for those who want to look. fails: as reflect_source
 Result<std::string> rewrite_source(const HostToolchain& toolchain, const KernelSource& source,
-                                  const CompileOptions& options);
+                                   const CompileOptions& options);
 
 /// Compiles once per content, compiler and flags.
 /// fails: as reflect_source; *.rejected (lint's findings); *.compile (the user's lines and clang's words), *.timeout,
 /// emulator.*
 Result<KernelModule> compile_source(const HostToolchain& toolchain, const KernelSource& source,
-                                  const CompileOptions& options);
+                                    const CompileOptions& options);
 
 }  // namespace kw::emulator

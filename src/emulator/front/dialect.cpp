@@ -26,10 +26,10 @@ constexpr const char* cuda_defines[] = {"__CUDACC__=1",
 constexpr std::string_view metal_extensions[] = {".metal"}, cuda_extensions[] = {".cu", ".cuh"};
 
 constexpr DialectRow rows[] = {
-    {Dialect::metal, "metal", "Metal", "msl", "Apple's compiler would refuse", "kernel", "metal.h", "macros.h", "shadow", "c++17",
-     metal_defines, metal_extensions, metal_words},
-    {Dialect::cuda, "cuda", "CUDA", "cuda", "the emulator refuses", "__global__", "cuda/cuda.h", "cuda/macros.h", "shadow-cuda",
-     "c++17", cuda_defines, cuda_extensions, cuda_words},
+    {Dialect::metal, "metal", "Metal", "msl", "Apple's compiler would refuse", "kernel", "metal.h", "macros.h",
+     "shadow", "c++17", metal_defines, metal_extensions, metal_words},
+    {Dialect::cuda, "cuda", "CUDA", "cuda", "the emulator refuses", "__global__", "cuda/cuda.h", "cuda/macros.h",
+     "shadow-cuda", "c++17", cuda_defines, cuda_extensions, cuda_words},
 };
 
 }  // namespace

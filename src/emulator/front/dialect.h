@@ -14,15 +14,15 @@ enum class Dialect : uint8_t { metal, cuda };
 
 struct DialectRow {
   Dialect dialect;
-  std::string_view name;        // as --dialect says it
-  std::string_view language;    // in sentences: "the Metal source does not compile"
-  std::string_view id;          // begins the ids of failures: "msl.syntax"
-  std::string_view refuser;     // who would refuse what lint finds
-  std::string_view kernel;      // the word that marks a kernel
-  std::string_view header;      // of the host library, which is precompiled
-  std::string_view macros;      // what its headers give to the preprocessor
-  std::string_view shadow;      // folder of the names under which the language offers them
-  std::string_view standard;    // of the preprocessor
+  std::string_view name;      // as --dialect says it
+  std::string_view language;  // in sentences: "the Metal source does not compile"
+  std::string_view id;        // begins the ids of failures: "msl.syntax"
+  std::string_view refuser;   // who would refuse what lint finds
+  std::string_view kernel;    // the word that marks a kernel
+  std::string_view header;    // of the host library, which is precompiled
+  std::string_view macros;    // what its headers give to the preprocessor
+  std::string_view shadow;    // folder of the names under which the language offers them
+  std::string_view standard;  // of the preprocessor
   std::span<const char* const> defines;
   std::span<const std::string_view> extensions;  // of files
   Vocabulary words;

@@ -28,7 +28,7 @@ struct Lexed {
   std::vector<Token> tokens;       // ends with one of kind `end`
   std::vector<std::string> files;  // as named by the line markers; files[0] is the unit itself
   Dialect dialect = Dialect::metal;
-  std::vector<size_t> partner;     // of every ( [ { the index of its ) ] } and the reverse; 0 elsewhere
+  std::vector<size_t> partner;  // of every ( [ { the index of its ) ] } and the reverse; 0 elsewhere
 };
 
 /// Splits preprocessed source. Brackets come one by one (`[[` is two tokens, `>>` too), `::` and `->` in one piece.

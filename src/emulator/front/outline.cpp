@@ -14,8 +14,8 @@ bool any_of_words(const std::array<std::string_view, N>& words, std::string_view
 constexpr std::array<std::string_view, 4> record_words = {"struct", "class", "union", "enum"};
 // A ( behind one of these opens no parameter list.
 constexpr std::array<std::string_view, 13> bracket_words = {
-    "alignas",  "decltype", "__attribute__", "noexcept",          "explicit",         "coherent",   "sizeof",
-    "typeof",   "requires", "__align__",     "__launch_bounds__", "__cluster_dims__", "__maxnreg__"};
+    "alignas", "decltype", "__attribute__", "noexcept",          "explicit",         "coherent",   "sizeof",
+    "typeof",  "requires", "__align__",     "__launch_bounds__", "__cluster_dims__", "__maxnreg__"};
 constexpr std::array<std::string_view, 7> statement_words = {"using",  "typedef", "static_assert", "_Static_assert",
                                                              "public", "private", "protected"};
 

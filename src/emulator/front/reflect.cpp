@@ -320,7 +320,7 @@ Result<std::vector<Kernel>> find_kernels(const Lexed& lexed, const std::vector<D
       if (!function)
         return kernel_failure(lexed, read.name,
                               fmt::format("'{}' is instantiated as a kernel, but no kernel of that name is defined",
-                                   lexed.tokens[read.name].text));
+                                          lexed.tokens[read.name].text));
       Kernel kernel;
       place_at(lexed, kernel, read.name);
       kernel.description.name = joined_strings(lexed, host_name->first, host_name->last);

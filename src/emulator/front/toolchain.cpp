@@ -168,8 +168,10 @@ Result<fs::path> precompiled_stdlib(const HostToolchain& toolchain, const BuildM
   auto reply = run_compiler(toolchain, {arguments, {toolchain.headers.string()}, {folder.path().string()}, "", 60});
   if (!reply) return reply.failure();
   if (!reply->good)
-    return Failure{"emulator.stdlib", fmt::format("the emulator's library for {} does not compile:\n{}", row.language, reply->err.substr(0, 4000)),
-                   fmt::format("the compiler is {}", toolchain.version)};
+    return Failure{
+        "emulator.stdlib",
+        fmt::format("the emulator's library for {} does not compile:\n{}", row.language, reply->err.substr(0, 4000)),
+        fmt::format("the compiler is {}", toolchain.version)};
   auto content = read_file(fresh);
   if (!content) return content.failure();
   if (Status s = write_file_atomic(made, *content); !s.ok()) return cache_failure(made.parent_path());

@@ -83,7 +83,8 @@ bool says(const LintContext& c, const Declaration& d, std::initializer_list<std:
 
 void check_host_code(LintContext& c) {
   for (const Declaration& d : c.declarations) {
-    if (d.kind != DeclarationKind::function || d.in_record || !d.body || d.body + 1 == c.lexed.partner[d.body]) continue;
+    if (d.kind != DeclarationKind::function || d.in_record || !d.body || d.body + 1 == c.lexed.partner[d.body])
+      continue;
     if (says(c, d, {"__device__", "__global__", "constexpr", "consteval"})) continue;
     c.report(d.name, fmt::format("'{}' is a function of the host: say __device__, or leave it out (the Plan is all the "
                                  "host side there is)",
@@ -104,7 +105,8 @@ void check_kernels(LintContext& c) {
   }
   for (const Kernel& kernel : c.kernels) {
     if (kernel.description.max_total_threads > 1024)
-      c.report(kernel.place, fmt::format("a block has 1024 threads at most, not {}", kernel.description.max_total_threads));
+      c.report(kernel.place,
+               fmt::format("a block has 1024 threads at most, not {}", kernel.description.max_total_threads));
     if (kernel.description.arguments.size() > 32)
       c.report(kernel.place, "the emulator gives a kernel 31 arguments at most");
   }
@@ -124,15 +126,17 @@ void check_variables(LintContext& c) {
     if (d.kind != DeclarationKind::variable || d.in_record || !d.name) continue;
     const bool constant = says(c, d, {"const", "constexpr"});
     if (says(c, d, {"__constant__"}) && !d.initialiser)
-      c.report(d.name, fmt::format("nothing can fill '{}': a Plan copies nothing to __constant__ memory; give it a value "
-                                   "here or take it as a buffer",
-                                   c.text(d.name)));
+      c.report(d.name,
+               fmt::format("nothing can fill '{}': a Plan copies nothing to __constant__ memory; give it a value "
+                           "here or take it as a buffer",
+                           c.text(d.name)));
     else if (says(c, d, {"__device__"}) && !constant && !says(c, d, {"__constant__", "__shared__"}))
       c.report(d.name, fmt::format("'{}' keeps its value between launches, which only buffers of the Plan may: take it "
                                    "as an argument",
                                    c.text(d.name)));
     if (find_word(c, d, "__shared__") && !says(c, d, {"extern"}))
-      c.report(d.name, fmt::format("'{}' is shared by the threads of a block: declare it in the kernel", c.text(d.name)));
+      c.report(d.name,
+               fmt::format("'{}' is shared by the threads of a block: declare it in the kernel", c.text(d.name)));
   }
 }
 
@@ -157,7 +161,8 @@ void check_static_locals_of_cuda(LintContext& c) {
       bool constant = false;
       for (size_t k = i; c.text(k) != ";" && c.text(k) != "=" && c.text(k) != "("; ++k)
         constant = constant || c.text(k) == "const" || c.text(k) == "constexpr" || c.text(k) == "__shared__";
-      if (!constant) c.report(i, "a static variable keeps its value between launches, which only buffers of the Plan may");
+      if (!constant)
+        c.report(i, "a static variable keeps its value between launches, which only buffers of the Plan may");
     }
   }
 }

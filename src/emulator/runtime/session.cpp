@@ -72,7 +72,8 @@ std::string bounds_sentence(const RawReport& raw, const Report& report, const Vo
   if (raw.memory.empty()) return fmt::format("{} {} through a null or unbound pointer{}", who(raw, words), verb, where);
   const int64_t past = raw.byte + raw.access_bytes - static_cast<int64_t>(raw.memory_bytes);
   if (raw.byte < 0)
-    return fmt::format("{} {} {} bytes before the start of {}{}", who(raw, words), verb, -raw.byte, space(raw, words), where);
+    return fmt::format("{} {} {} bytes before the start of {}{}", who(raw, words), verb, -raw.byte, space(raw, words),
+                       where);
   return fmt::format("{} {} {} bytes past the end of {} ({} bytes){}", who(raw, words), verb, past, space(raw, words),
                      raw.memory_bytes, where);
 }
@@ -106,9 +107,11 @@ std::string sentence_of(const RawReport& raw, const Report& report, const Vocabu
     case Fault::out_of_bounds:
       return bounds_sentence(raw, report, words);
     case Fault::read_only:
-      return fmt::format("{} writes to {}, which the kernel takes as constant{}", who(raw, words), space(raw, words), where);
+      return fmt::format("{} writes to {}, which the kernel takes as constant{}", who(raw, words), space(raw, words),
+                         where);
     case Fault::uninitialised:
-      return fmt::format("{} reads byte {} of {}, which nothing has written{}", who(raw, words), raw.byte, space(raw, words), where);
+      return fmt::format("{} reads byte {} of {}, which nothing has written{}", who(raw, words), raw.byte,
+                         space(raw, words), where);
     case Fault::barrier_divergence:
       return barrier_sentence(raw, report, words);
     case Fault::warp_divergence:
@@ -117,8 +120,8 @@ std::string sentence_of(const RawReport& raw, const Report& report, const Vocabu
     case Fault::endless:
       return fmt::format("the kernel does not end; it was stopped{}", where);
     case Fault::threadgroup_memory:
-      return fmt::format("{} grows to {} bytes with {}{}; a {} has {}", words.group_memory, raw.memory_bytes, raw.memory,
-                         where, words.group, words.group_bytes);
+      return fmt::format("{} grows to {} bytes with {}{}; a {} has {}", words.group_memory, raw.memory_bytes,
+                         raw.memory, where, words.group, words.group_bytes);
     case Fault::crash:
       return crash_sentence(raw, report, words);
   }
@@ -169,8 +172,7 @@ Status Session::start() {
 }
 
 Result<std::unique_ptr<Session>> Session::open(const std::filesystem::path& module,
-                                               const std::filesystem::path& own_headers,
-                                               const Vocabulary& words) {
+                                               const std::filesystem::path& own_headers, const Vocabulary& words) {
   std::unique_ptr<Session> session(new Session(module, own_headers, words));
   if (Status status = session->start(); !status.ok()) return status.failure();
   return session;

@@ -75,8 +75,8 @@ constexpr void add_row(Rows<n>& rows, const Where& where) {
     rows.row[rows.count++] = kw_emu_param<P>(static_cast<kw_emu_u8>(where.source == threadgroup),
                                              static_cast<kw_emu_u8>(where.index), where.name, where.line);
   else if (where.source == buffer)
-    rows.row[rows.count++] =
-        kw_emu_param<const __remove_cv(P)&>(KW_EMU_PARAM_BUFFER, static_cast<kw_emu_u8>(where.index), where.name, where.line);
+    rows.row[rows.count++] = kw_emu_param<const __remove_cv(P)&>(
+        KW_EMU_PARAM_BUFFER, static_cast<kw_emu_u8>(where.index), where.name, where.line);
 }
 
 template <__SIZE_TYPE__...>
@@ -99,7 +99,8 @@ struct Launch<F, where> {
     (add_row<P>(rows, where[i++]), ...);
     // Memory of the group that the kernel does not take as a parameter; how it is used is not known here.
     if (const Where& more = where[sizeof...(P)]; more.line)
-      rows.row[rows.count++] = KwEmuParam{KW_EMU_PARAM_THREADGROUP, static_cast<kw_emu_u8>(more.index), 1, 1, 1, more.line, more.name};
+      rows.row[rows.count++] =
+          KwEmuParam{KW_EMU_PARAM_THREADGROUP, static_cast<kw_emu_u8>(more.index), 1, 1, 1, more.line, more.name};
     return rows;
   }
   static constexpr Rows<sizeof...(P)> rows = make_rows();

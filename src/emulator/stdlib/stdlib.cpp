@@ -17,13 +17,44 @@ std::span<const std::string_view> stdlib_names() {
 }
 
 std::span<const std::string_view> cuda_header_names() {
-  static constexpr std::string_view names[] = {
-      "cuda_runtime.h", "cuda_runtime_api.h", "device_launch_parameters.h", "cuda.h", "vector_types.h",
-      "vector_functions.h", "device_functions.h", "device_atomic_functions.h", "math_constants.h", "math_functions.h",
-      "cuda_fp16.h", "cuda_bf16.h", "mma.h", "sm_30_intrinsics.h", "cooperative_groups.h",
-      "cooperative_groups/reduce.h", "cooperative_groups/scan.h", "assert.h", "cassert", "cfloat", "climits", "cmath",
-      "cstddef", "cstdint", "cstdio", "cstdlib", "cstring", "float.h", "limits", "limits.h", "math.h", "stddef.h", "stdint.h",
-      "stdio.h", "string.h", "type_traits", "utility", "algorithm"};
+  static constexpr std::string_view names[] = {"cuda_runtime.h",
+                                               "cuda_runtime_api.h",
+                                               "device_launch_parameters.h",
+                                               "cuda.h",
+                                               "vector_types.h",
+                                               "vector_functions.h",
+                                               "device_functions.h",
+                                               "device_atomic_functions.h",
+                                               "math_constants.h",
+                                               "math_functions.h",
+                                               "cuda_fp16.h",
+                                               "cuda_bf16.h",
+                                               "mma.h",
+                                               "sm_30_intrinsics.h",
+                                               "cooperative_groups.h",
+                                               "cooperative_groups/reduce.h",
+                                               "cooperative_groups/scan.h",
+                                               "assert.h",
+                                               "cassert",
+                                               "cfloat",
+                                               "climits",
+                                               "cmath",
+                                               "cstddef",
+                                               "cstdint",
+                                               "cstdio",
+                                               "cstdlib",
+                                               "cstring",
+                                               "float.h",
+                                               "limits",
+                                               "limits.h",
+                                               "math.h",
+                                               "stddef.h",
+                                               "stdint.h",
+                                               "stdio.h",
+                                               "string.h",
+                                               "type_traits",
+                                               "utility",
+                                               "algorithm"};
   return names;
 }
 

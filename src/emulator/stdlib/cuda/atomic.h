@@ -13,28 +13,28 @@ using Word = std::conditional_t<sizeof(T) == 2, unsigned short, std::conditional
 }  // namespace kw_cuda
 
 // Whatever the type: read, compute, try to exchange.
-#define KW_ATOMIC(name, expression, ...)                                                                           \
-  template <class T>                                                                                               \
-    requires kw_cuda::OneOf<T, __VA_ARGS__>                                                                        \
-  KW_EMU_ATOMIC_FUNCTION T name(T* object, std::type_identity_t<T> operand, KW_HERE) {                             \
-    KW_EMU_NOTE_ATOMIC(object, sizeof(T), KW_EMU_ATOMIC_UPDATE, site);                                             \
-    typedef kw_cuda::Word<T> Word;                                                                                 \
-    Word* const place = reinterpret_cast<Word*>(object);                                                           \
-    Word bits = __atomic_load_n(place, __ATOMIC_RELAXED), next;                                                    \
-    T old;                                                                                                         \
-    do {                                                                                                           \
-      old = __builtin_bit_cast(T, bits);                                                                           \
-      next = __builtin_bit_cast(Word, static_cast<T>(expression));                                                 \
-    } while (!__atomic_compare_exchange_n(place, &bits, next, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));         \
-    return old;                                                                                                    \
-  }                                                                                                                \
-  template <class T>                                                                                               \
-  KW_EMU_ATOMIC_ALIAS T name##_block(T* object, std::type_identity_t<T> operand, KW_HERE) {                        \
-    return name(object, operand, site);                                                                            \
-  }                                                                                                                \
-  template <class T>                                                                                               \
-  KW_EMU_ATOMIC_ALIAS T name##_system(T* object, std::type_identity_t<T> operand, KW_HERE) {                       \
-    return name(object, operand, site);                                                                            \
+#define KW_ATOMIC(name, expression, ...)                                                                   \
+  template <class T>                                                                                       \
+    requires kw_cuda::OneOf<T, __VA_ARGS__>                                                                \
+  KW_EMU_ATOMIC_FUNCTION T name(T* object, std::type_identity_t<T> operand, KW_HERE) {                     \
+    KW_EMU_NOTE_ATOMIC(object, sizeof(T), KW_EMU_ATOMIC_UPDATE, site);                                     \
+    typedef kw_cuda::Word<T> Word;                                                                         \
+    Word* const place = reinterpret_cast<Word*>(object);                                                   \
+    Word bits = __atomic_load_n(place, __ATOMIC_RELAXED), next;                                            \
+    T old;                                                                                                 \
+    do {                                                                                                   \
+      old = __builtin_bit_cast(T, bits);                                                                   \
+      next = __builtin_bit_cast(Word, static_cast<T>(expression));                                         \
+    } while (!__atomic_compare_exchange_n(place, &bits, next, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)); \
+    return old;                                                                                            \
+  }                                                                                                        \
+  template <class T>                                                                                       \
+  KW_EMU_ATOMIC_ALIAS T name##_block(T* object, std::type_identity_t<T> operand, KW_HERE) {                \
+    return name(object, operand, site);                                                                    \
+  }                                                                                                        \
+  template <class T>                                                                                       \
+  KW_EMU_ATOMIC_ALIAS T name##_system(T* object, std::type_identity_t<T> operand, KW_HERE) {               \
+    return name(object, operand, site);                                                                    \
   }
 #define KW_EMU_ATOMIC_ALIAS __attribute__((always_inline)) inline
 KW_ATOMIC(atomicAdd, old + operand, int, unsigned, kw_cuda::Wide, float, double, __half, __nv_bfloat16)

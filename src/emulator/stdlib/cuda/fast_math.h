@@ -1,8 +1,8 @@
 #pragma once
 // Intrinsics. The approximate ones lose what the device's lose: they go through base 2 in float, sine and cosine
 // through turns and an absolute error.
-#include "math.h"
 #include "integer.h"
+#include "math.h"
 
 inline float __fdividef(float a, float b) {
   return __builtin_fabsf(b) > 0x1p126f && __builtin_isfinite(b) ? (__builtin_isfinite(a) ? 0 * a : __builtin_nanf(""))
@@ -60,18 +60,18 @@ inline float directed(double exact, Way way) {
 }
 inline double wide(float x) { return static_cast<double>(x); }
 }  // namespace kw_cuda
-#define KW_DIRECTED(way, name)                                                                                      \
-  inline float __fadd_##way(float a, float b) {                                                                     \
-    return kw_cuda::directed(kw_cuda::wide(a) + kw_cuda::wide(b), kw_cuda::Way::name);                              \
-  }                                                                                                                 \
-  inline float __fmul_##way(float a, float b) {                                                                     \
-    return kw_cuda::directed(kw_cuda::wide(a) * kw_cuda::wide(b), kw_cuda::Way::name);                              \
-  }                                                                                                                 \
-  inline float __fdiv_##way(float a, float b) {                                                                     \
-    return kw_cuda::directed(kw_cuda::wide(a) / kw_cuda::wide(b), kw_cuda::Way::name);                              \
-  }                                                                                                                 \
-  inline float __double2float_##way(double x) { return kw_cuda::directed(x, kw_cuda::Way::name); }                  \
-  inline float __int2float_##way(int x) { return kw_cuda::directed(static_cast<double>(x), kw_cuda::Way::name); }   \
+#define KW_DIRECTED(way, name)                                                                                    \
+  inline float __fadd_##way(float a, float b) {                                                                   \
+    return kw_cuda::directed(kw_cuda::wide(a) + kw_cuda::wide(b), kw_cuda::Way::name);                            \
+  }                                                                                                               \
+  inline float __fmul_##way(float a, float b) {                                                                   \
+    return kw_cuda::directed(kw_cuda::wide(a) * kw_cuda::wide(b), kw_cuda::Way::name);                            \
+  }                                                                                                               \
+  inline float __fdiv_##way(float a, float b) {                                                                   \
+    return kw_cuda::directed(kw_cuda::wide(a) / kw_cuda::wide(b), kw_cuda::Way::name);                            \
+  }                                                                                                               \
+  inline float __double2float_##way(double x) { return kw_cuda::directed(x, kw_cuda::Way::name); }                \
+  inline float __int2float_##way(int x) { return kw_cuda::directed(static_cast<double>(x), kw_cuda::Way::name); } \
   inline float __uint2float_##way(unsigned x) { return kw_cuda::directed(static_cast<double>(x), kw_cuda::Way::name); }
 KW_DIRECTED(rz, zero)
 KW_DIRECTED(rd, down)
@@ -89,15 +89,15 @@ inline T to_whole(double x) {
   return static_cast<T>(x);
 }
 }  // namespace kw_cuda
-#define KW_TO_WHOLE(way, round)                                                                             \
-  inline int __float2int_##way(float x) { return kw_cuda::to_whole<int>(round(kw_cuda::wide(x))); }         \
+#define KW_TO_WHOLE(way, round)                                                                                \
+  inline int __float2int_##way(float x) { return kw_cuda::to_whole<int>(round(kw_cuda::wide(x))); }            \
   inline unsigned __float2uint_##way(float x) { return kw_cuda::to_whole<unsigned>(round(kw_cuda::wide(x))); } \
   inline long long __float2ll_##way(float x) { return kw_cuda::to_whole<long long>(round(kw_cuda::wide(x))); } \
-  inline unsigned long long __float2ull_##way(float x) {                                                    \
-    return kw_cuda::to_whole<unsigned long long>(round(kw_cuda::wide(x)));                                  \
-  }                                                                                                         \
-  inline int __double2int_##way(double x) { return kw_cuda::to_whole<int>(round(x)); }                      \
-  inline unsigned __double2uint_##way(double x) { return kw_cuda::to_whole<unsigned>(round(x)); }           \
+  inline unsigned long long __float2ull_##way(float x) {                                                       \
+    return kw_cuda::to_whole<unsigned long long>(round(kw_cuda::wide(x)));                                     \
+  }                                                                                                            \
+  inline int __double2int_##way(double x) { return kw_cuda::to_whole<int>(round(x)); }                         \
+  inline unsigned __double2uint_##way(double x) { return kw_cuda::to_whole<unsigned>(round(x)); }              \
   inline long long __double2ll_##way(double x) { return kw_cuda::to_whole<long long>(round(x)); }
 KW_TO_WHOLE(rn, __builtin_rint)
 KW_TO_WHOLE(rz, __builtin_trunc)

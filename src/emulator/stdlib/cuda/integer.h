@@ -79,9 +79,11 @@ constexpr unsigned __dp4a(unsigned a, unsigned b, unsigned c) {
 }
 
 // Loads and stores that only say something to caches.
-#define KW_LOAD(name)      \
-  template <class T>       \
-  inline T name(const T* p) { return *p; }
+#define KW_LOAD(name)         \
+  template <class T>          \
+  inline T name(const T* p) { \
+    return *p;                \
+  }
 KW_LOAD(__ldg)
 KW_LOAD(__ldca)
 KW_LOAD(__ldcg)
@@ -89,9 +91,11 @@ KW_LOAD(__ldcs)
 KW_LOAD(__ldlu)
 KW_LOAD(__ldcv)
 #undef KW_LOAD
-#define KW_STORE(name)     \
-  template <class T>       \
-  inline void name(T* p, typename std::type_identity<T>::type value) { *p = value; }
+#define KW_STORE(name)                                                 \
+  template <class T>                                                   \
+  inline void name(T* p, typename std::type_identity<T>::type value) { \
+    *p = value;                                                        \
+  }
 KW_STORE(__stwb)
 KW_STORE(__stcg)
 KW_STORE(__stcs)

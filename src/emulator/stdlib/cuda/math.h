@@ -71,17 +71,17 @@ concept Whole = std::is_integral_v<T>;
   ROW(tanh)           \
   ROW(tgamma)         \
   ROW(trunc)
-#define KW_ROW(name)                                                     \
-  inline float name##f(float x) { return __builtin_##name##f(x); }       \
-  inline float name(float x) { return __builtin_##name##f(x); }          \
-  inline double name(double x) { return __builtin_##name(x); }           \
-  template <kw_cuda::Whole T>                                            \
-  inline double name(T x) {                                              \
-    return __builtin_##name(static_cast<double>(x));                     \
-  }                                                                      \
-  namespace std {                                                        \
-  using ::name;                                                          \
-  using ::name##f;                                                       \
+#define KW_ROW(name)                                               \
+  inline float name##f(float x) { return __builtin_##name##f(x); } \
+  inline float name(float x) { return __builtin_##name##f(x); }    \
+  inline double name(double x) { return __builtin_##name(x); }     \
+  template <kw_cuda::Whole T>                                      \
+  inline double name(T x) {                                        \
+    return __builtin_##name(static_cast<double>(x));               \
+  }                                                                \
+  namespace std {                                                  \
+  using ::name;                                                    \
+  using ::name##f;                                                 \
   }
 KW_MATH1(KW_ROW)
 #undef KW_ROW
@@ -98,19 +98,19 @@ KW_MATH1(KW_ROW)
   ROW(nextafter)      \
   ROW(pow)            \
   ROW(remainder)
-#define KW_ROW(name)                                                                  \
-  inline float name##f(float x, float y) { return __builtin_##name##f(x, y); }        \
-  inline float name(float x, float y) { return __builtin_##name##f(x, y); }           \
-  inline double name(double x, double y) { return __builtin_##name(x, y); }           \
-  template <class A, class B>                                                         \
+#define KW_ROW(name)                                                                    \
+  inline float name##f(float x, float y) { return __builtin_##name##f(x, y); }          \
+  inline float name(float x, float y) { return __builtin_##name##f(x, y); }             \
+  inline double name(double x, double y) { return __builtin_##name(x, y); }             \
+  template <class A, class B>                                                           \
     requires(std::is_arithmetic_v<A> && std::is_arithmetic_v<B> && !__is_same(A, B)) || \
-            (kw_cuda::Whole<A> && __is_same(A, B))                                    \
-  inline double name(A x, B y) {                                                      \
-    return __builtin_##name(static_cast<double>(x), static_cast<double>(y));          \
-  }                                                                                   \
-  namespace std {                                                                     \
-  using ::name;                                                                       \
-  using ::name##f;                                                                    \
+            (kw_cuda::Whole<A> && __is_same(A, B))                                      \
+  inline double name(A x, B y) {                                                        \
+    return __builtin_##name(static_cast<double>(x), static_cast<double>(y));            \
+  }                                                                                     \
+  namespace std {                                                                       \
+  using ::name;                                                                         \
+  using ::name##f;                                                                      \
   }
 KW_MATH2(KW_ROW)
 #undef KW_ROW
@@ -119,12 +119,12 @@ inline float pow(float x, int n) { return __builtin_powf(x, static_cast<float>(n
 inline float powif(float x, int n) { return __builtin_powf(x, static_cast<float>(n)); }
 
 // Of these libm has none: in double, rounded once.
-#define KW_OWN1(name, expression)                                     \
-  inline double name(double x) { return expression; }                 \
-  inline float name##f(float v) {                                     \
-    const double x = static_cast<double>(v);                          \
-    return static_cast<float>(expression);                            \
-  }                                                                   \
+#define KW_OWN1(name, expression)                     \
+  inline double name(double x) { return expression; } \
+  inline float name##f(float v) {                     \
+    const double x = static_cast<double>(v);          \
+    return static_cast<float>(expression);            \
+  }                                                   \
   inline float name(float x) { return name##f(x); }
 KW_OWN1(rsqrt, 1 / __builtin_sqrt(x))
 KW_OWN1(rcbrt, 1 / __builtin_cbrt(x))
@@ -176,11 +176,11 @@ inline long long llrintf(float x) { return __builtin_llrintf(x); }
 inline float nanf(const char*) { return __builtin_nanf(""); }
 inline double nan(const char*) { return __builtin_nan(""); }
 
-#define KW_TEST(name, builtin)                                    \
-  inline bool name(float x) { return builtin(x); }                \
-  inline bool name(double x) { return builtin(x); }               \
-  namespace std {                                                 \
-  using ::name;                                                   \
+#define KW_TEST(name, builtin)                      \
+  inline bool name(float x) { return builtin(x); }  \
+  inline bool name(double x) { return builtin(x); } \
+  namespace std {                                   \
+  using ::name;                                     \
   }
 KW_TEST(isnan, __builtin_isnan)
 KW_TEST(isinf, __builtin_isinf)

@@ -44,12 +44,12 @@ struct type_identity {
 template <class T>
 using type_identity_t = typename type_identity<T>::type;
 
-#define KW_TRANSFORM(name, builtin)   \
-  template <class T>                  \
-  struct name {                       \
-    typedef builtin(T) type;          \
-  };                                  \
-  template <class T>                  \
+#define KW_TRANSFORM(name, builtin) \
+  template <class T>                \
+  struct name {                     \
+    typedef builtin(T) type;        \
+  };                                \
+  template <class T>                \
   using name##_t = builtin(T);
 KW_TRANSFORM(remove_const, __remove_const)
 KW_TRANSFORM(remove_volatile, __remove_volatile)
@@ -63,10 +63,10 @@ KW_TRANSFORM(make_unsigned, __make_unsigned)
 KW_TRANSFORM(underlying_type, __underlying_type)
 #undef KW_TRANSFORM
 
-#define KW_QUESTION(name, ...)                                \
-  template <class T>                                          \
-  inline constexpr bool name##_v = __VA_ARGS__;               \
-  template <class T>                                          \
+#define KW_QUESTION(name, ...)                  \
+  template <class T>                            \
+  inline constexpr bool name##_v = __VA_ARGS__; \
+  template <class T>                            \
   struct name : bool_constant<name##_v<T>> {};
 KW_QUESTION(is_integral, __is_integral(__remove_cv(T)))
 KW_QUESTION(is_floating_point, __is_floating_point(__remove_cv(T)))
@@ -97,11 +97,11 @@ struct is_convertible : bool_constant<is_convertible_v<A, B>> {};
 template <class T>
 T&& declval() noexcept;
 template <class T>
-constexpr __remove_reference_t(T) && move(T&& value) noexcept {
+constexpr __remove_reference_t(T)&& move(T&& value) noexcept {
   return static_cast<__remove_reference_t(T)&&>(value);
 }
 template <class T>
-constexpr T&& forward(__remove_reference_t(T) & value) noexcept {
+constexpr T&& forward(__remove_reference_t(T)& value) noexcept {
   return static_cast<T&&>(value);
 }
 template <class T>

@@ -2,22 +2,14 @@
 // Vector types: plain structs of CUDA's alignments, without operators.
 #include "traits.h"
 
-#define KW_VECTORS(name, T, two, four)                                        \
-  struct name##1 {                                                            \
-    T x;                                                                      \
-  };                                                                          \
-  struct __attribute__((aligned(two))) name##2 {                              \
-    T x, y;                                                                   \
-  };                                                                          \
-  struct name##3 {                                                            \
-    T x, y, z;                                                                \
-  };                                                                          \
-  struct __attribute__((aligned(four))) name##4 {                             \
-    T x, y, z, w;                                                             \
-  };                                                                          \
-  constexpr name##1 make_##name##1(T x) { return {x}; }                       \
-  constexpr name##2 make_##name##2(T x, T y) { return {x, y}; }               \
-  constexpr name##3 make_##name##3(T x, T y, T z) { return {x, y, z}; }       \
+#define KW_VECTORS(name, T, two, four)                                  \
+  struct name##1 { T x; };                                              \
+  struct __attribute__((aligned(two))) name##2 { T x, y; };             \
+  struct name##3 { T x, y, z; };                                        \
+  struct __attribute__((aligned(four))) name##4 { T x, y, z, w; };      \
+  constexpr name##1 make_##name##1(T x) { return {x}; }                 \
+  constexpr name##2 make_##name##2(T x, T y) { return {x, y}; }         \
+  constexpr name##3 make_##name##3(T x, T y, T z) { return {x, y, z}; } \
   constexpr name##4 make_##name##4(T x, T y, T z, T w) { return {x, y, z, w}; }
 KW_VECTORS(char, signed char, 2, 4)
 KW_VECTORS(uchar, unsigned char, 2, 4)

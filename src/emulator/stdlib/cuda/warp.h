@@ -1,7 +1,7 @@
 #pragma once
 // Barriers, and what lanes of a warp do together. A lane that is read without being there holds poison.
-#include "half_math.h"
 #include "../lanes.h"
+#include "half_math.h"
 
 namespace kw_cuda {
 

@@ -34,7 +34,8 @@ inline float tf32_bits(float x) { return __uint_as_float(__float_as_uint(x) & 0x
 
 template <class Use, int m, int n, int k, class T, class Layout = void>
 struct fragment {
-  static_assert(m == 16 && n == 16 && (k == 16 || k == 8), "the emulator has wmma of 16x16x16, and of 16x16x8 for tf32");
+  static_assert(m == 16 && n == 16 && (k == 16 || k == 8),
+                "the emulator has wmma of 16x16x16, and of 16x16x8 for tf32");
   typedef typename kw_detail::Stored<T>::type element_type;
   static constexpr int rows = kw_detail::rows_of<Use, m, n, k>, columns = kw_detail::columns_of<Use, m, n, k>;
   static constexpr int num_elements = rows * columns / 32, num_storage_elements = num_elements;
@@ -122,8 +123,8 @@ KW_EMU_UNSEEN inline void multiply(uint32_t active, char* slots, uint32_t stride
 
 template <int m, int n, int k, class T, class LayoutA, class LayoutB, class S>
 KW_MEETING void mma_sync(fragment<accumulator, m, n, k, S>& d, const fragment<matrix_a, m, n, k, T, LayoutA>& a,
-                         const fragment<matrix_b, m, n, k, T, LayoutB>& b,
-                         const fragment<accumulator, m, n, k, S>& c, KW_HERE) {
+                         const fragment<matrix_b, m, n, k, T, LayoutB>& b, const fragment<accumulator, m, n, k, S>& c,
+                         KW_HERE) {
   typedef fragment<matrix_a, m, n, k, T, LayoutA> A;
   typedef fragment<matrix_b, m, n, k, T, LayoutB> B;
   typedef fragment<accumulator, m, n, k, S> C;
