@@ -112,15 +112,6 @@ void check_kernels(LintContext& c) {
   }
 }
 
-/// The word `word` in the head of the declaration, or 0.
-size_t find_word(const LintContext& c, const Declaration& d, std::string_view word) {
-  for (size_t i = d.first; i < d.last; ++i) {
-    if (c.text(i) == word) return i;
-    if (c.lexed.partner[i] > i) i = c.lexed.partner[i];
-  }
-  return 0;
-}
-
 void check_variables(LintContext& c) {
   for (const Declaration& d : c.declarations) {
     if (d.kind != DeclarationKind::variable || d.in_record || !d.name) continue;
@@ -134,7 +125,7 @@ void check_variables(LintContext& c) {
       c.report(d.name, fmt::format("'{}' keeps its value between launches, which only buffers of the Plan may: take it "
                                    "as an argument",
                                    c.text(d.name)));
-    if (find_word(c, d, "__shared__") && !says(c, d, {"extern"}))
+    if (says(c, d, {"__shared__"}) && !says(c, d, {"extern"}))
       c.report(d.name,
                fmt::format("'{}' is shared by the threads of a block: declare it in the kernel", c.text(d.name)));
   }
