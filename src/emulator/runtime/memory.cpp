@@ -168,6 +168,12 @@ bool Follower::find(uintptr_t address, uint64_t bytes, bool write, uintptr_t pc,
     place.byte = offset - region->begin;
     place.bytes = region->bytes;
     place.granule_log2 = region->granule_log2;
+  } else if (const uint64_t before = arena_ - address; before - 1 < Memory::page_bytes) {
+    place.initialised = false;
+    if ((place.variable = launch_.arena->find(0))) {
+      place.byte = 0 - before;
+      place.bytes = place.variable->bytes;
+    }
   } else if (const uint64_t at = address - arena_; at < GroupArena::capacity_bytes) {
     place.initialised = false;
     place.variable = launch_.arena->find(static_cast<uint32_t>(at));

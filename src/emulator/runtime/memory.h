@@ -80,7 +80,9 @@ class Follower {
     if (address - stacks_begin_ < stacks_bytes_) return;
     const uint64_t offset = address - memory_->begin();
     if (offset >= memory_->bytes()) {
-      if (address - arena_ >= GroupArena::capacity_bytes && address >= Memory::page_bytes) return;  // ours or constant
+      // Ours or constant, unless it lies in the group's memory or just before it.
+      const uintptr_t in_arena = address - arena_ + Memory::page_bytes;
+      if (in_arena >= GroupArena::capacity_bytes + Memory::page_bytes && address >= Memory::page_bytes) return;
     } else if (!write && !launch_.profile_on && steps_left_ != 1) {
       // Most accesses read what the host wrote and no thread may write.
       const Region& region = *memory_->near(offset);

@@ -5,9 +5,9 @@ __global__ void histogram(const int* x, int* out, int n) {
   // !1 uninitialised: if (threadIdx.x < 15) bins[threadIdx.x] = 0;
   __syncthreads();                              // !2 race|uninitialised: ;
   for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += gridDim.x * blockDim.x)
-    atomicAdd(&bins[x[i] % 16], 1);  // @1 @2 @4
-    // !3 race: bins[x[i] % 16] += 1;
-  // !6 out-of-bounds: atomicAdd(&bins[x[i] % 17], 1);
+    atomicAdd(&bins[(x[i] + 5) % 16], 1);  // @1 @2 @4
+    // !3 race: bins[(x[i] + 5) % 16] += 1;
+  // !6 out-of-bounds: atomicAdd(&bins[(x[i] + 5) % 17], 1);
   __syncthreads();                                                   // !4 race: ;
   if (threadIdx.x < 16) atomicAdd(&out[threadIdx.x], bins[threadIdx.x]);  // @4
   // !5 race: if (threadIdx.x < 16) out[threadIdx.x] += bins[threadIdx.x];
