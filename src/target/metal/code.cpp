@@ -154,11 +154,11 @@ std::vector<const ArgumentDescription*> buffer_arguments(const KernelDescription
   return found;
 }
 
-Result<emulator::MetalModule> MetalCode::build(bool checked, bool profile) {
+Result<emulator::KernelModule> MetalCode::build(bool checked, bool profile) {
   (void)profile;
   emulator::CompileOptions options;
   options.mode.checked = checked;
-  auto module = emulator::compile_metal(toolchain_, {.text = source_, .name = "kernels.metal"}, options);
+  auto module = emulator::compile_source(toolchain_, {.text = source_, .name = "kernels.metal"}, options);
   if (!module) return renamed(module.failure());
   return module;
 }

@@ -12,15 +12,15 @@ namespace kw::target {
 /// One Metal source, built for the emulator in the ways that are asked for.
 class MetalCode {
  public:
-  MetalCode(emulator::MetalToolchain toolchain, std::string source)
+  MetalCode(emulator::HostToolchain toolchain, std::string source)
       : toolchain_(std::move(toolchain)), source_(std::move(source)) {}
   /// fails: compile.error (the source's lines and the compiler's words, or what Apple's compiler would refuse),
   /// compile.timeout, compile.missing
-  Result<emulator::MetalModule> build(bool checked, bool profile = false);
-  const emulator::MetalToolchain& toolchain() const { return toolchain_; }
+  Result<emulator::KernelModule> build(bool checked, bool profile = false);
+  const emulator::HostToolchain& toolchain() const { return toolchain_; }
 
  private:
-  emulator::MetalToolchain toolchain_;
+  emulator::HostToolchain toolchain_;
   std::string source_;
 };
 

@@ -14,7 +14,7 @@ namespace {
 
 class MetalTarget final : public Target {
  public:
-  MetalTarget(const Chip& chip, emulator::MetalToolchain toolchain, int threads)
+  MetalTarget(const Chip& chip, emulator::HostToolchain toolchain, int threads)
       : chip_(chip), facts_(facts_of(chip)), toolchain_(std::move(toolchain)), threads_(threads) {}
 
   const Facts& facts() const override { return facts_; }
@@ -55,7 +55,7 @@ class MetalTarget final : public Target {
 
   const Chip& chip_;
   Facts facts_;
-  emulator::MetalToolchain toolchain_;
+  emulator::HostToolchain toolchain_;
   const int threads_;
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<MetalCode>> codes_;
@@ -69,7 +69,7 @@ Result<std::unique_ptr<Target>> open_metal_target(const MetalOptions& options) {
     return Failure{"metal.chip", fmt::format("there is no chip `{}`", options.chip),
                    fmt::format("known are {}", fmt::join(chip_names(), ", "))};
   const auto cache = options.cache_dir.empty() ? default_cache_dir() : options.cache_dir;
-  auto toolchain = emulator::find_metal_toolchain(cache / "metal");
+  auto toolchain = emulator::find_host_toolchain(cache / "metal");
   if (!toolchain) return toolchain.failure();
   return std::unique_ptr<Target>(std::make_unique<MetalTarget>(*chip, std::move(*toolchain), options.threads));
 }
