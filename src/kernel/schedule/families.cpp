@@ -8,6 +8,7 @@
 namespace kw::kernel::schedule {
 
 std::unique_ptr<Family> make_pointwise();
+std::unique_ptr<Family> make_direct();
 std::unique_ptr<Family> make_gemm();
 std::unique_ptr<Family> make_gpu_gemm();
 std::unique_ptr<Family> make_gpu_rows();
@@ -20,7 +21,8 @@ namespace {
 
 using Maker = std::unique_ptr<Family> (*)();
 constexpr Maker makers[] = {
-    make_pointwise, make_gemm, make_window, make_recur, make_rows, make_gpu_gemm, make_gpu_rows, make_loopnest,
+    make_pointwise, make_direct,   make_gemm,     make_window,   make_recur,
+    make_rows,      make_gpu_gemm, make_gpu_rows, make_loopnest,
 };
 
 std::vector<std::unique_ptr<Family>> made_families() {
