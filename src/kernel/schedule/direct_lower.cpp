@@ -75,7 +75,7 @@ void DirectLowering::add_pack() {
   ValueReader reader(task_.graph, task_.piece);
   Block body = pack_body(reader);
   body = one(tile::loop(Bind::grid, "outer", 0, outer, std::move(body)));
-  body = one(tile::loop(Bind::grid, "group", 0, shape_.groups, std::move(body)));
+  body = one(tile::loop(Bind::grid, "filters_at", 0, shape_.groups, std::move(body)));
   tile::Function function{weights_ + "_pack", kernel_params(task_.graph, reader, {}), std::move(body)};
   function.params.push_back({weights_, DType::f32, true, true});
   out_.prepare.push_back(Launch{function.name, launch_args(function.params), {shape_.groups, outer, 1}, {1, 1, 1}});
@@ -89,14 +89,14 @@ Block DirectLowering::pack_body(ValueReader& reader) const {
       {"tx", problem_.x.taps},    {"f", shape_.tile.filters}, {"lane", problem_.lanes}};
   std::vector<Expr> at;
   Expr index = tile::index_var("outer", problem_.weight_outer.size()) * shape_.groups +
-               tile::index_var("group", shape_.groups);
+               tile::index_var("filters_at", shape_.groups);
   for (const auto& [name, size] : loops) {
     at.push_back(tile::index_var(name, size));
     index = index * size + at.back();
   }
   LabelValues values;
   bind_labels(problem_.weight_outer, tile::index_var("outer", problem_.weight_outer.size()), values);
-  bind_labels(problem_.filters, tile::index_var("group", shape_.groups) * shape_.tile.filters + at[4], values);
+  bind_labels(problem_.filters, tile::index_var("filters_at", shape_.groups) * shape_.tile.filters + at[4], values);
   bind_labels(problem_.sums, at[0] * problem_.sum_inner + at[2], values);
   values[problem_.y.tap_label] = at[1];
   values[problem_.x.tap_label] = at[3];
@@ -118,9 +118,9 @@ Block DirectLowering::task_body() {
   body.push_back(tile::Alloc{tile::Space::local, {DType::f32, 1}, tiles_,
                              {shape_.stored_tiles() * shape_.tile_elements(problem_)}});
   const Expr first = tile::index_var("group_task", shape_.group_tasks()) * shape_.task_groups;
-  group_ = tile::index_var("group", shape_.groups);
+  group_ = tile::index_var("filters_at", shape_.groups);
   body.push_back(
-      tile::loop(Bind::serial, "group", first, tile::min_of(first + shape_.task_groups, shape_.groups), group_turn()));
+      tile::loop(Bind::serial, "filters_at", first, tile::min_of(first + shape_.task_groups, shape_.groups), group_turn()));
   return body;
 }
 
@@ -148,8 +148,10 @@ Block DirectLowering::tile_turn(const Expr& b0, const Expr& blocks) {
   x0_ = let(block, "x0", tile::min_of((problem_.flat ? line_ : tile_) * shape_.tile.places, last), 0,
             std::max<int64_t>(last, 1));
   const Expr first = tile::index_var("line_task", shape_.line_tasks()) * shape_.task_lines;
-  const Expr slot = (line_ - first) * shape_.tiles + tile_;
-  const Expr stored = shape_.one_pass ? Expr(0) : slot * shape_.tile_elements(problem_);
+  Expr stored = 0;
+  if (!shape_.one_pass)
+    stored = let(block, "slot", (line_ - first) * shape_.tiles + tile_, 0, shape_.stored_tiles() - 1) *
+             shape_.tile_elements(problem_);
   append(block, call(stored, b0, blocks));
   if (shape_.one_pass)
     append(block, epilogue(stored));
@@ -229,7 +231,8 @@ Block DirectLowering::epilogue(const Expr& stored) {
     reader_.vectorise("lane", static_cast<int>(lanes));
   else
     reader_.scalar();
-  append(body, element(reader_, stored + (i * filters + f) * lanes + lane,
+  const Expr at = stored + (i * filters + f) * lanes;
+  append(body, element(reader_, vector ? at : at + lane,
                        {outer_, filter, problem_.flat ? Expr(0) : line_, place, lane}, vector ? static_cast<int>(lanes) : 1));
   reader_.scalar();
   Block block = one(tile::loop(Bind::serial, "i", 0, places, std::move(body)));
