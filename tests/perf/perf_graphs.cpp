@@ -56,6 +56,31 @@ Work conv(const Conv& c) {
           size(c.batch * c.channels * c.image * c.image + c.filters * taps + out)};
 }
 
+/// The same between images that lie in blocks of channels, as inside a network.
+graph::Graph blocked_convolution(const Conv& c, int64_t lanes) {
+  GraphBuilder b;
+  NodeId x = b.input(DType::f32, {c.batch, c.channels / lanes, c.image, c.image, lanes}, "x");
+  const int64_t p = c.kernel / 2, taps = c.kernel;
+  std::vector<int> seen{0, 1, 10, 11, 2}, weights{3, 4, 1, 2};
+  Shape shape{c.filters / lanes, lanes, c.channels / lanes, lanes};
+  if (taps == 1) {
+    for (int axis : {2, 3}) x = b.slice(x, axis, 0, c.image, c.stride);
+  } else {
+    x = b.window(b.pad(x, {0, 0, p, p, 0}, {0, 0, p, p, 0}, 0), {{2, 3}, {taps, taps}, {c.stride, c.stride}, {1, 1}});
+    for (int label : {20, 21}) seen.push_back(label), weights.push_back(label), shape.push_back(taps);
+  }
+  const NodeId w = b.permute(weight(b, {c.filters, c.channels, taps, taps}), {0, 1, 2, 3});
+  b.output(b.contract(x, seen, b.reshape(w, shape), weights, {0, 3, 10, 11, 4}));
+  return b.take();
+}
+
+Work in_blocks(const Conv& c, int64_t lanes) {
+  Work work = conv(c);
+  work.name += " in blocks";
+  work.graph = [c, lanes] { return blocked_convolution(c, lanes); };
+  return work;
+}
+
 /// 3x3, padding 1, a filter for each channel, as the importer writes it.
 Work depthwise(int64_t channels, int64_t image) {
   auto build = [=] {
@@ -103,7 +128,7 @@ Work streaming(const std::string& name, int64_t rows, int64_t columns, int array
 
 }  // namespace
 
-std::vector<Work> all_work() {
+std::vector<Work> all_work(int64_t lanes) {
   return {linear(512, 512, 512),
           linear(1024, 1024, 1024),
           linear(1, 4096, 4096),
@@ -119,6 +144,16 @@ std::vector<Work> all_work() {
           conv({256, 14, 256, 3, 1, 8}),
           conv({256, 56, 64, 1}),
           conv({256, 56, 128, 1, 2}),
+          in_blocks({32, 112, 32, 3}, lanes),
+          in_blocks({32, 112, 64, 3}, lanes),
+          in_blocks({64, 56, 64, 3}, lanes),
+          in_blocks({128, 28, 128, 3}, lanes),
+          in_blocks({256, 14, 256, 3}, lanes),
+          in_blocks({512, 7, 512, 3}, lanes),
+          in_blocks({64, 56, 128, 3, 2}, lanes),
+          in_blocks({256, 14, 256, 3, 1, 8}, lanes),
+          in_blocks({256, 56, 64, 1}, lanes),
+          in_blocks({256, 56, 128, 1, 2}, lanes),
           depthwise(128, 56),
           streaming("softmax", 8192, 1024, 2, softmax),
           streaming("softmax", 64, 1024, 2, softmax),

@@ -15,6 +15,6 @@ struct Work {
   double bytes = 0;  // read once plus written once
 };
 
-std::vector<Work> all_work();
+std::vector<Work> all_work(int64_t lanes);
 
 }  // namespace kw::perf

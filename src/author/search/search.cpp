@@ -6,6 +6,7 @@
 
 #include "author/search/tuner.h"
 #include "graph/analysis.h"
+#include "graph/rewrite/layout.h"
 #include "graph/rewrite/rewrite.h"
 #include "judge/draw.h"
 
@@ -45,6 +46,35 @@ Result<kernel::Candidate> finish(Result<kernel::Candidate> candidate, std::vecto
   return candidate;
 }
 
+/// One way to write the module down for the schedules: images plain, or in blocks of channels.
+struct Form {
+  graph::Graph graph;
+  std::vector<std::string> notes;
+  bool finite = false;
+};
+
+std::vector<Form> forms_of(const graph::Problem& problem, const kernel::Facts& facts, bool assume_finite) {
+  auto rewritten = graph::rewrite(problem.graph, {.needs_finite = assume_finite});
+  std::vector<Form> forms{{rewritten.graph, notes_of(problem.graph, rewritten), needs_finite(rewritten)}};
+  if (auto blocked = graph::with_blocked_images(rewritten.graph, facts.f32_lanes(), assume_finite)) {
+    Form other{std::move(blocked->graph), forms[0].notes, forms[0].finite || blocked->needs_finite};
+    other.notes.push_back(fmt::format("images in blocks of {} channels: {} convolutions and pools", facts.f32_lanes(),
+                                      blocked->anchors));
+    forms.push_back(std::move(other));
+  }
+  return forms;
+}
+
+/// By the draft of time alone.
+const Form& predicted_best(const std::vector<Form>& forms, const kernel::Facts& facts) {
+  const auto seconds = [&](const Form& form) {
+    const auto parts = schedule::partition(form.graph, facts);
+    return schedule::predicted_s(form.graph, parts, schedule::default_choice(form.graph, parts, facts), facts);
+  };
+  if (forms.size() == 1 || seconds(forms[0]) <= seconds(forms[1])) return forms[0];
+  return forms[1];
+}
+
 std::string device_key(const target::Facts& facts) {
   return fmt::format("{} {} {} threads", facts.name, facts.isa, facts.threads);
 }
@@ -64,29 +94,37 @@ SearchAuthor::SearchAuthor(target::Target& target, store::Store* store, SearchOp
 Result<std::vector<kernel::Candidate>> SearchAuthor::answer(const Brief& brief) {
   const graph::Problem& problem = *brief.problem;
   const kernel::Facts& facts = brief.facts;
-  const auto rewritten = graph::rewrite(problem.graph, {.needs_finite = options_.assume_finite});
-  const auto notes = notes_of(problem.graph, rewritten);
-  const bool finite = needs_finite(rewritten);
-  const schedule::Partition parts = schedule::partition(rewritten.graph, facts);
-  Tuner tuner(
-      target_, store_, options_,
-      {.graph = rewritten.graph,
-       .parts = parts,
-       .facts = facts,
-       .inputs = judge::draw_inputs(problem, "own", 1, 0, 8),
-       .params = problem.params(),
-       .device = device_key(brief.facts),
-       .deadline = std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-                                                          std::chrono::duration<double>(brief.time_left_s))});
+  const std::vector<Form> forms = forms_of(problem, facts, options_.assume_finite);
+  std::vector<schedule::Partition> parts;
+  for (const Form& form : forms) parts.push_back(schedule::partition(form.graph, facts));
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+                                                               std::chrono::duration<double>(brief.time_left_s));
+  const auto tune = [&](size_t i, const SearchOptions& options) {
+    return Tuner(target_, store_, options,
+                 {.graph = forms[i].graph,
+                  .parts = parts[i],
+                  .facts = facts,
+                  .inputs = judge::draw_inputs(problem, "own", 1, 0, 8),
+                  .params = problem.params(),
+                  .device = device_key(brief.facts),
+                  .deadline = deadline})
+        .tune();
+  };
+  // Each form is measured as predicted; the faster one is tuned.
+  size_t best = 0;
+  if (forms.size() > 1) {
+    const SearchOptions once{.rounds = 1, .assume_finite = options_.assume_finite, .progress = {}};
+    const double plain_s = tune(0, once).seconds, blocked_s = tune(1, once).seconds;
+    best = blocked_s > 0 && (plain_s == 0 || blocked_s < plain_s) ? 1 : 0;
+  }
   std::vector<kernel::Candidate> candidates;
   const auto keep = [&](Result<kernel::Candidate> candidate) {
     if (candidate.ok()) candidates.push_back(std::move(*candidate));
   };
-  // Where nothing can be timed the model's choice stands.
-  const Tuner::Outcome tuned =
-      target_.measures() ? tuner.tune() : Tuner::Outcome{schedule::default_choice(rewritten.graph, parts, facts), 0, 0};
-  keep(finish(schedule::assemble(rewritten.graph, parts, tuned.choice, facts), notes, finite));
-  keep(finish(schedule::default_candidate(rewritten.graph, facts), notes, finite));
+  const Form& form = forms[best];
+  const Tuner::Outcome tuned = tune(best, options_);
+  keep(finish(schedule::assemble(form.graph, parts[best], tuned.choice, facts), form.notes, form.finite));
+  keep(finish(schedule::default_candidate(form.graph, facts), form.notes, form.finite));
   auto plain = finish(schedule::default_candidate(problem.graph, facts), {}, false);
   if (candidates.empty() && !plain.ok()) return plain.failure();
   keep(std::move(plain));
@@ -95,10 +133,10 @@ Result<std::vector<kernel::Candidate>> SearchAuthor::answer(const Brief& brief) 
 
 Result<kernel::Candidate> variant_for_isa(const graph::Problem& problem, const target::Facts& facts,
                                           const std::string& isa, bool assume_finite) {
-  const auto rewritten = graph::rewrite(problem.graph, {.needs_finite = assume_finite});
   const kernel::Facts narrowed = facts_for_isa(facts, isa);
-  return finish(schedule::default_candidate(rewritten.graph, narrowed), notes_of(problem.graph, rewritten),
-                needs_finite(rewritten));
+  const std::vector<Form> forms = forms_of(problem, narrowed, assume_finite);
+  const Form& form = predicted_best(forms, narrowed);
+  return finish(schedule::default_candidate(form.graph, narrowed), form.notes, form.finite);
 }
 
 graph::Graph rewritten_graph(const graph::Problem& problem, bool assume_finite) {

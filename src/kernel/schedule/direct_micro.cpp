@@ -58,7 +58,13 @@ class MicroText {
     line("      for (int64_t y = y0; y < y1; ++y) {{");
     line("        const float* a = x + (b * {} + y * {});", p_.sum_outer_step, p_.y.dilation * p_.y.step);
     line("        const float* v = w + (b * {} + y) * {};", p_.y.taps, p_.sum_inner * turn);
+    // The next tile's row is fetched while this one's is multiplied: a line for each place, spread over the turns.
+    const bool fetches = p_.sum_inner_step == 1 && p_.x.step * 4 >= 32;
+    const int64_t pace = (tile_.places * p_.x.stride + p_.sum_inner - 1) / p_.sum_inner * p_.x.step;
+    if (fetches) line("        const float* next = a + {};", tile_.places * p_.x.stride * p_.x.step);
     line("        for (int64_t k = 0; k < {}; ++k) {{", p_.sum_inner);
+    for (int64_t at = 0; fetches && at < pace; at += p_.x.step) line("          __builtin_prefetch(next + {});", at);
+    if (fetches) line("          next += {};", pace);
     for (int64_t tap = 0; tap < p_.x.taps; ++tap) products(tap, turn);
     line("          a += {}; v += {};\n        }}\n      }}", p_.sum_inner_step, turn);
     line("    if (add | begin) {{");
