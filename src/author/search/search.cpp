@@ -99,22 +99,20 @@ Result<std::vector<kernel::Candidate>> SearchAuthor::answer(const Brief& brief) 
   for (const Form& form : forms) parts.push_back(schedule::partition(form.graph, facts));
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
                                                                std::chrono::duration<double>(brief.time_left_s));
-  const auto tune = [&](size_t i, const SearchOptions& options) {
-    return Tuner(target_, store_, options,
+  const auto tuner = [&](size_t i) {
+    return Tuner(target_, store_, options_,
                  {.graph = forms[i].graph,
                   .parts = parts[i],
                   .facts = facts,
                   .inputs = judge::draw_inputs(problem, "own", 1, 0, 8),
                   .params = problem.params(),
                   .device = device_key(brief.facts),
-                  .deadline = deadline})
-        .tune();
+                  .deadline = deadline});
   };
   // Each form is measured as predicted; the faster one is tuned.
   size_t best = 0;
   if (forms.size() > 1) {
-    const SearchOptions once{.rounds = 1, .assume_finite = options_.assume_finite, .progress = {}};
-    const double plain_s = tune(0, once).seconds, blocked_s = tune(1, once).seconds;
+    const double plain_s = tuner(0).call_seconds(), blocked_s = tuner(1).call_seconds();
     best = blocked_s > 0 && (plain_s == 0 || blocked_s < plain_s) ? 1 : 0;
   }
   std::vector<kernel::Candidate> candidates;
@@ -122,7 +120,7 @@ Result<std::vector<kernel::Candidate>> SearchAuthor::answer(const Brief& brief) 
     if (candidate.ok()) candidates.push_back(std::move(*candidate));
   };
   const Form& form = forms[best];
-  const Tuner::Outcome tuned = tune(best, options_);
+  const Tuner::Outcome tuned = tuner(best).tune();
   keep(finish(schedule::assemble(form.graph, parts[best], tuned.choice, facts), form.notes, form.finite));
   keep(finish(schedule::default_candidate(form.graph, facts), form.notes, form.finite));
   auto plain = finish(schedule::default_candidate(problem.graph, facts), {}, false);

@@ -115,6 +115,17 @@ void Tuner::learn(const schedule::Choice& choice, const Measured& measured) {
   }
 }
 
+double Tuner::call_seconds() {
+  const schedule::Choice choice = best_choice();
+  const auto measured = measure(choice);
+  if (!measured.ok()) {
+    log_line(LogLevel::verbose, "search: a form of the graph failed: " + measured.failure().message);
+    return 0;
+  }
+  learn(choice, *measured);
+  return measured->call_s;
+}
+
 Tuner::Outcome Tuner::tune() {
   Outcome best{best_choice(), 0, 0};
   double round_s = 0;

@@ -28,6 +28,8 @@ class Tuner {
     int measured = 0;
   };
   Outcome tune();
+  /// Of one call with the schedules that are best by now; 0 when it cannot be measured.
+  double call_seconds();
 
  private:
   struct PieceState {

@@ -152,12 +152,37 @@ Block DirectLowering::tile_turn(const Expr& b0, const Expr& blocks) {
   if (!shape_.one_pass)
     stored = let(block, "slot", (line_ - first) * shape_.tiles + tile_, 0, shape_.stored_tiles() - 1) *
              shape_.tile_elements(problem_);
+  if (shape_.one_pass) append(block, claim());
   append(block, call(stored, b0, blocks));
   if (shape_.one_pass)
     append(block, epilogue(stored));
   else
     block.push_back(tile::branch(b0 + blocks >= Expr(problem_.sum_outer), epilogue(stored), {}));
   return block;
+}
+
+/// Asks for the results' cache lines before the products, so that stores need not wait for them.
+Block DirectLowering::claim() {
+  // Results that stay in the second cache are there already, or soon.
+  double bytes = 0;
+  for (NodeId id : task_.piece.outputs) bytes += 4.0 * static_cast<double>(element_count(task_.graph[id].shape));
+  if (bytes < static_cast<double>(task_.facts.l2_bytes) || !vector_epilogue()) return {};
+  const Expr f = tile::index_var("claimed", shape_.tile.filters);
+  const DirectPlace place{outer_, group_ * shape_.tile.filters + f, problem_.flat ? Expr(0) : line_, x0_, 0};
+  const auto reached =
+      epilogue_coords(task_.graph, task_.piece, problem_.anchor, direct_coords(task_.graph, problem_, place));
+  Block block;
+  for (NodeId id : task_.piece.outputs) {
+    const graph::Node& node = task_.graph[id];
+    const Expr at = linear_index(node.shape, reached.at(id));
+    if (node.dtype != DType::f32) continue;
+    block.push_back(tile::CallStmt{task_.name + "_claim", {f32_array(buffer_name(id)), at}});
+  }
+  out_.text += fmt::format(
+      "static inline void {}_claim(float* p, int64_t at) {{\n"
+      "  for (int64_t i = 0; i < {}; i += 16) __builtin_prefetch(p + at + i, 1);\n}}\n",
+      task_.name, shape_.tile.places * problem_.lanes);
+  return one(tile::loop(Bind::serial, "claimed", 0, shape_.tile.filters, std::move(block)));
 }
 
 Block DirectLowering::call(const Expr& stored, const Expr& b0, const Expr& blocks) const {

@@ -21,6 +21,7 @@ class DirectLowering {
   Block group_turn();
   Block lines(const Expr& b0, const Expr& blocks);
   Block tile_turn(const Expr& b0, const Expr& blocks);
+  Block claim();
   Block call(const Expr& stored, const Expr& b0, const Expr& blocks) const;
   Block epilogue(const Expr& stored);
   Block element(ValueReader& reader, const Expr& at, const DirectPlace& place, int lanes) const;
