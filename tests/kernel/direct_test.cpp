@@ -93,16 +93,17 @@ int check_one(const Shape& image, const std::function<NodeId(GraphBuilder&, Node
 
 TEST_CASE("single convolutions on blocks agree with the interpreter") {
   const auto one = [](const Shape& image, int64_t filters, const Taps& t) {
-    return check_one(image, [&](GraphBuilder& b, NodeId x) { return biased_relu(b, conv(b, x, "w", filters, t), "b"); });
+    return check_one(image,
+                     [&](GraphBuilder& b, NodeId x) { return biased_relu(b, conv(b, x, "w", filters, t), "b"); });
   };
   CHECK(one({1, 32, 14, 14}, 32, {}) == 1);
-  CHECK(one({2, 32, 9, 13}, 48, {}) == 1);                  // odd sizes, two images
-  CHECK(one({1, 3, 20, 20}, 16, {7, 2, 3}) == 1);           // a stem: plain in, blocks out
-  CHECK(one({1, 16, 15, 15}, 32, {3, 2, 1}) == 1);          // stride
-  CHECK(one({1, 16, 12, 12}, 16, {3, 1, 2, 2}) == 1);       // dilation
-  CHECK(one({1, 16, 3, 3}, 16, {5, 1, 4}) == 1);            // windows that see padding only
-  CHECK(one({2, 64, 7, 7}, 64, {1}) == 1);                  // pointwise, rows joined
-  CHECK(one({1, 48, 10, 10}, 32, {1, 2}) == 1);             // pointwise with stride
+  CHECK(one({2, 32, 9, 13}, 48, {}) == 1);             // odd sizes, two images
+  CHECK(one({1, 3, 20, 20}, 16, {7, 2, 3}) == 1);      // a stem: plain in, blocks out
+  CHECK(one({1, 16, 15, 15}, 32, {3, 2, 1}) == 1);     // stride
+  CHECK(one({1, 16, 12, 12}, 16, {3, 1, 2, 2}) == 1);  // dilation
+  CHECK(one({1, 16, 3, 3}, 16, {5, 1, 4}) == 1);       // windows that see padding only
+  CHECK(one({2, 64, 7, 7}, 64, {1}) == 1);             // pointwise, rows joined
+  CHECK(one({1, 48, 10, 10}, 32, {1, 2}) == 1);        // pointwise with stride
 }
 
 TEST_CASE("a network keeps its blocks from layer to layer") {

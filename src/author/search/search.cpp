@@ -58,8 +58,8 @@ std::vector<Form> forms_of(const graph::Problem& problem, const kernel::Facts& f
   std::vector<Form> forms{{rewritten.graph, notes_of(problem.graph, rewritten), needs_finite(rewritten)}};
   if (auto blocked = graph::with_blocked_images(rewritten.graph, facts.f32_lanes(), assume_finite)) {
     Form other{std::move(blocked->graph), forms[0].notes, forms[0].finite || blocked->needs_finite};
-    other.notes.push_back(fmt::format("images in blocks of {} channels: {} convolutions and pools", facts.f32_lanes(),
-                                      blocked->anchors));
+    other.notes.push_back(
+        fmt::format("images in blocks of {} channels: {} convolutions and pools", facts.f32_lanes(), blocked->anchors));
     forms.push_back(std::move(other));
   }
   return forms;
@@ -97,8 +97,9 @@ Result<std::vector<kernel::Candidate>> SearchAuthor::answer(const Brief& brief) 
   const std::vector<Form> forms = forms_of(problem, facts, options_.assume_finite);
   std::vector<schedule::Partition> parts;
   for (const Form& form : forms) parts.push_back(schedule::partition(form.graph, facts));
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-                                                               std::chrono::duration<double>(brief.time_left_s));
+  const auto deadline =
+      std::chrono::steady_clock::now() +
+      std::chrono::duration_cast<std::chrono::steady_clock::duration>(std::chrono::duration<double>(brief.time_left_s));
   const auto tuner = [&](size_t i) {
     return Tuner(target_, store_, options_,
                  {.graph = forms[i].graph,

@@ -153,7 +153,8 @@ class Layout {
   NodeId elementwise(const Node& n, const Shape& image) {
     const bool any = std::any_of(n.inputs.begin(), n.inputs.end(), [&](NodeId in) { return is_blocked(in); });
     if (!any || !fits(image[1])) return -1;
-    if (const auto* map = std::get_if<MapAttr>(&n.attr); map && filling(image[1]) > 0 && !keeps_zero(map->expr, n)) return -1;
+    if (const auto* map = std::get_if<MapAttr>(&n.attr); map && filling(image[1]) > 0 && !keeps_zero(map->expr, n))
+      return -1;
     std::vector<NodeId> inputs;
     for (NodeId in : n.inputs) inputs.push_back(in_blocks(in));
     if (n.is<CastAttr>()) return g_.cast(inputs[0], n.dtype);

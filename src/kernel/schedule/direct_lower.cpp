@@ -47,8 +47,8 @@ int64_t DirectLowering::weight_block() const {
 
 Lowered DirectLowering::lower() {
   for (size_t i = 0; i < shape_.variants.size(); ++i)
-    out_.text += direct_micro_text(fmt::format("{}_micro{}", task_.name, i), problem_, shape_.tile,
-                                   shape_.variants[i].second);
+    out_.text +=
+        direct_micro_text(fmt::format("{}_micro{}", task_.name, i), problem_, shape_.tile, shape_.variants[i].second);
   if (problem_.weight >= 0) add_pack();
   outer_ = tile::index_var("outer", problem_.outer.size());
   Block body = task_body();
@@ -84,9 +84,9 @@ void DirectLowering::add_pack() {
 
 /// [outer][group][sum_outer][tap y][sum_inner][tap x][filter][lane].
 Block DirectLowering::pack_body(ValueReader& reader) const {
-  const std::pair<const char*, int64_t> loops[] = {
-      {"so", problem_.sum_outer}, {"ty", problem_.y.taps},      {"si", problem_.sum_inner},
-      {"tx", problem_.x.taps},    {"f", shape_.tile.filters}, {"lane", problem_.lanes}};
+  const std::pair<const char*, int64_t> loops[] = {{"so", problem_.sum_outer}, {"ty", problem_.y.taps},
+                                                   {"si", problem_.sum_inner}, {"tx", problem_.x.taps},
+                                                   {"f", shape_.tile.filters}, {"lane", problem_.lanes}};
   std::vector<Expr> at;
   Expr index = tile::index_var("outer", problem_.weight_outer.size()) * shape_.groups +
                tile::index_var("filters_at", shape_.groups);
@@ -115,12 +115,12 @@ Block DirectLowering::pack_body(ValueReader& reader) const {
 
 Block DirectLowering::task_body() {
   Block body;
-  body.push_back(tile::Alloc{tile::Space::local, {DType::f32, 1}, tiles_,
-                             {shape_.stored_tiles() * shape_.tile_elements(problem_)}});
+  body.push_back(tile::Alloc{
+      tile::Space::local, {DType::f32, 1}, tiles_, {shape_.stored_tiles() * shape_.tile_elements(problem_)}});
   const Expr first = tile::index_var("group_task", shape_.group_tasks()) * shape_.task_groups;
   group_ = tile::index_var("filters_at", shape_.groups);
-  body.push_back(
-      tile::loop(Bind::serial, "filters_at", first, tile::min_of(first + shape_.task_groups, shape_.groups), group_turn()));
+  body.push_back(tile::loop(Bind::serial, "filters_at", first, tile::min_of(first + shape_.task_groups, shape_.groups),
+                            group_turn()));
   return body;
 }
 
@@ -196,8 +196,7 @@ Block DirectLowering::call(const Expr& stored, const Expr& b0, const Expr& block
   from = from + (row * y.stride - y.lo) * y.step + (x0_ * x.stride - x.lo) * x.step;
   // Taps outside the image are left out: those before its first row, and those after its last.
   const Expr y0 = tile::max_of((Expr(y.lo + y.dilation - 1) - row * y.stride) / y.dilation, 0);
-  const Expr y1 =
-      tile::min_of((Expr(y.extent + y.lo + y.dilation - 1) - row * y.stride) / y.dilation, y.taps);
+  const Expr y1 = tile::min_of((Expr(y.extent + y.lo + y.dilation - 1) - row * y.stride) / y.dilation, y.taps);
   Coords weight_at;
   for (int label : problem_.weight_outer.labels) weight_at.push_back(values.at(label));
   const Expr weight =
@@ -206,11 +205,20 @@ Block DirectLowering::call(const Expr& stored, const Expr& b0, const Expr& block
   const std::string source = buffer_name(problem_.source);
   Block chosen;
   for (size_t i = shape_.variants.size(); i-- > 0;) {
-    const std::vector<Expr> args{f32_array(source), from, f32_array(problem_.weight >= 0 ? weights_ : source),
-                                 problem_.weight >= 0 ? weight : Expr(0), f32_array(tiles_), stored, blocks, y0, y1, b0};
+    const std::vector<Expr> args{f32_array(source),
+                                 from,
+                                 f32_array(problem_.weight >= 0 ? weights_ : source),
+                                 problem_.weight >= 0 ? weight : Expr(0),
+                                 f32_array(tiles_),
+                                 stored,
+                                 blocks,
+                                 y0,
+                                 y1,
+                                 b0};
     Block here = one(tile::CallStmt{fmt::format("{}_micro{}", task_.name, i), args});
-    chosen = chosen.empty() ? std::move(here)
-                            : one(tile::branch(tile_ < Expr(shape_.variants[i + 1].first), std::move(here), std::move(chosen)));
+    chosen = chosen.empty()
+                 ? std::move(here)
+                 : one(tile::branch(tile_ < Expr(shape_.variants[i + 1].first), std::move(here), std::move(chosen)));
   }
   return chosen;
 }
@@ -257,8 +265,8 @@ Block DirectLowering::epilogue(const Expr& stored) {
   else
     reader_.scalar();
   const Expr at = stored + (i * filters + f) * lanes;
-  append(body, element(reader_, vector ? at : at + lane,
-                       {outer_, filter, problem_.flat ? Expr(0) : line_, place, lane}, vector ? static_cast<int>(lanes) : 1));
+  append(body, element(reader_, vector ? at : at + lane, {outer_, filter, problem_.flat ? Expr(0) : line_, place, lane},
+                       vector ? static_cast<int>(lanes) : 1));
   reader_.scalar();
   Block block = one(tile::loop(Bind::serial, "i", 0, places, std::move(body)));
   if (!vector) block = one(tile::loop(Bind::serial, "lane", 0, lanes, std::move(block)));

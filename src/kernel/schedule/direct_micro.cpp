@@ -7,7 +7,7 @@
 namespace kw::kernel::schedule {
 namespace {
 
-constexpr int64_t sum_run = 256;      // products summed in one chain, as in a matrix product
+constexpr int64_t sum_run = 256;          // products summed in one chain, as in a matrix product
 constexpr int64_t prefetch_cycles = 120;  // weights are fetched this far ahead: the second cache's latency and more
 
 /// Text of one register tile.
@@ -40,12 +40,8 @@ class MicroText {
     for (int i = 0; i < tile_.places; ++i)
       for (int j = 0; j < tile_.filters; ++j) f(i, j);
   }
-  std::string kept(int i, int j) const {
-    return fmt::format("*(U*)(t + {})", (i * tile_.filters + j) * p_.lanes);
-  }
-  int64_t offset(int64_t place, int64_t tap) const {
-    return (place * p_.x.stride + tap * p_.x.dilation) * p_.x.step;
-  }
+  std::string kept(int i, int j) const { return fmt::format("*(U*)(t + {})", (i * tile_.filters + j) * p_.lanes); }
+  int64_t offset(int64_t place, int64_t tap) const { return (place * p_.x.stride + tap * p_.x.dilation) * p_.x.step; }
   bool inside(int64_t tap, int place) const { return mask_[static_cast<size_t>(tap)][static_cast<size_t>(place)]; }
 
   void sums() {

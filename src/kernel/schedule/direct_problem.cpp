@@ -147,9 +147,7 @@ class Finder {
     p_.lane_label = labels_.out.back();
     p_.lanes = graph_[p_.anchor].shape.back();
     const bool data_lane = holds(labels_.data, p_.lane_label);
-    p_.kind = p_.weight < 0                                          ? DirectKind::pool
-              : data_lane                                            ? DirectKind::depthwise
-                                                                     : DirectKind::convolution;
+    p_.kind = p_.weight < 0 ? DirectKind::pool : data_lane ? DirectKind::depthwise : DirectKind::convolution;
     for (size_t i = 0; i < labels_.data.size(); ++i)
       if (!sort_data_label(labels_.data[i], i)) return false;
     for (size_t i = 0; i < labels_.weight.size(); ++i)

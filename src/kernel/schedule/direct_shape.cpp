@@ -40,7 +40,8 @@ std::vector<DirectTile> tiles(const DirectProblem& problem, const Facts& facts) 
     const int most = product ? (facts.vector_registers - 1) / f - 1 : most_window_places;
     // Heights that leave few places computed twice at the end of a line.
     std::set<int64_t> heights;
-    for (int64_t count = ceil_div(problem.x.out, std::max(most, 1)); count <= problem.x.out && heights.size() < 3; ++count)
+    for (int64_t count = ceil_div(problem.x.out, std::max(most, 1)); count <= problem.x.out && heights.size() < 3;
+         ++count)
       heights.insert(ceil_div(problem.x.out, count));
     for (int64_t places : heights)
       if (places >= 1 && places <= most) result.push_back({static_cast<int>(places), f});
@@ -65,7 +66,8 @@ double tile_cycles(const DirectProblem& problem, const DirectShape& shape, const
   const double products = static_cast<double>(problem.products());
   if (problem.kind != DirectKind::convolution) return products * p * 1.2 + 30;
   const double loads = (p + f) / (p * f), latency = 10 / (p * f);
-  const double panel = products / static_cast<double>(problem.sum_outer) * static_cast<double>(shape.pass) * f * lanes * 4;
+  const double panel =
+      products / static_cast<double>(problem.sum_outer) * static_cast<double>(shape.pass) * f * lanes * 4;
   double rate = 0;  // bytes of weights a cycle that the cache they lie in delivers
   if (panel > 0.6 * static_cast<double>(facts.l2_bytes))
     rate = 10;
@@ -74,7 +76,8 @@ double tile_cycles(const DirectProblem& problem, const DirectShape& shape, const
   const double weights = rate > 0 ? lanes * 8 / p / rate : 0;
   const double runs = std::max(1.0, products / 256);
   const double pass_count = std::ceil(static_cast<double>(problem.sum_outer) / static_cast<double>(shape.pass));
-  return products * p * f / 2 * std::max({1.0, loads, latency, weights}) + p * f * (4 + 1.5 * runs + 2 * pass_count) + 40 * pass_count;
+  return products * p * f / 2 * std::max({1.0, loads, latency, weights}) + p * f * (4 + 1.5 * runs + 2 * pass_count) +
+         40 * pass_count;
 }
 
 }  // namespace
@@ -96,9 +99,9 @@ DirectShape direct_shape(const DirectProblem& problem, const Schedule& schedule)
 }
 
 bool direct_scalar_stores(const graph::Graph& graph, const Piece& piece, const DirectProblem& problem) {
-  const DirectPlace place{tile::index_var("outer", problem.outer.size()), tile::index_var("filter", problem.filters.size()),
-                          tile::index_var("line", problem.y.out), tile::index_var("place", problem.x.out),
-                          tile::index_var("lane", problem.lanes)};
+  const DirectPlace place{tile::index_var("outer", problem.outer.size()),
+                          tile::index_var("filter", problem.filters.size()), tile::index_var("line", problem.y.out),
+                          tile::index_var("place", problem.x.out), tile::index_var("lane", problem.lanes)};
   const auto reached = epilogue_coords(graph, piece, problem.anchor, direct_coords(graph, problem, place));
   return std::any_of(piece.outputs.begin(), piece.outputs.end(), [&](graph::NodeId id) {
     const tile::Stride stride = tile::stride_of(linear_index(graph[id].shape, reached.at(id)), "lane");

@@ -10,10 +10,10 @@ namespace kw::kernel::schedule {
 /// joined; a group is a tile's blocks of filters.
 struct DirectShape {
   DirectTile tile;
-  int64_t lines = 1, tiles = 1;       // tiles of a line
+  int64_t lines = 1, tiles = 1;  // tiles of a line
   int64_t groups = 1;
   int64_t task_lines = 1, task_groups = 1;
-  int64_t pass = 1;                   // blocks of summed channels taken at once
+  int64_t pass = 1;  // blocks of summed channels taken at once
   bool one_pass = true;
   std::vector<std::pair<int64_t, TapMask>> variants;  // by the first tile of a line that has the mask
   int64_t line_tasks() const { return (lines + task_lines - 1) / task_lines; }
