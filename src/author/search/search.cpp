@@ -56,6 +56,7 @@ struct Form {
 std::vector<Form> forms_of(const graph::Problem& problem, const kernel::Facts& facts, bool assume_finite) {
   auto rewritten = graph::rewrite(problem.graph, {.needs_finite = assume_finite});
   std::vector<Form> forms{{rewritten.graph, notes_of(problem.graph, rewritten), needs_finite(rewritten)}};
+  if (facts.dialect != "cpp") return forms;
   if (auto blocked = graph::with_blocked_images(rewritten.graph, facts.f32_lanes(), assume_finite)) {
     Form other{std::move(blocked->graph), forms[0].notes, forms[0].finite || blocked->needs_finite};
     other.notes.push_back(
@@ -112,7 +113,7 @@ Result<std::vector<kernel::Candidate>> SearchAuthor::answer(const Brief& brief) 
   };
   // Each form is measured as predicted; the faster one is tuned.
   size_t best = 0;
-  if (forms.size() > 1) {
+  if (forms.size() > 1 && target_.measures()) {
     const double plain_s = tuner(0).call_seconds(), blocked_s = tuner(1).call_seconds();
     best = blocked_s > 0 && (plain_s == 0 || blocked_s < plain_s) ? 1 : 0;
   }
@@ -121,7 +122,10 @@ Result<std::vector<kernel::Candidate>> SearchAuthor::answer(const Brief& brief) 
     if (candidate.ok()) candidates.push_back(std::move(*candidate));
   };
   const Form& form = forms[best];
-  const Tuner::Outcome tuned = tuner(best).tune();
+  // Where nothing can be timed the model's choice stands.
+  const Tuner::Outcome tuned = target_.measures()
+                                   ? tuner(best).tune()
+                                   : Tuner::Outcome{schedule::default_choice(form.graph, parts[best], facts), 0, 0};
   keep(finish(schedule::assemble(form.graph, parts[best], tuned.choice, facts), form.notes, form.finite));
   keep(finish(schedule::default_candidate(form.graph, facts), form.notes, form.finite));
   auto plain = finish(schedule::default_candidate(problem.graph, facts), {}, false);
