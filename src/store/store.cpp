@@ -1,5 +1,6 @@
 #include "store/store.h"
 
+#include <algorithm>
 #include <array>
 #include <mutex>
 #include <string_view>
@@ -10,7 +11,7 @@ namespace kw::store {
 
 namespace {
 
-constexpr int64_t schema_version = 2;
+constexpr int64_t schema_version = 3;
 
 constexpr const char* schema = R"sql(
 CREATE TABLE run(
@@ -40,6 +41,14 @@ CREATE TABLE exemplar(
   PRIMARY KEY(problem_key, target));
 PRAGMA user_version = 2;
 )sql";
+
+constexpr const char* schema_3 = R"sql(
+ALTER TABLE attempt ADD COLUMN parent TEXT NOT NULL DEFAULT '';
+PRAGMA user_version = 3;
+)sql";
+
+/// What turns a store of version I + 1 into the next.
+constexpr const char* upgrades[] = {schema_2, schema_3};
 
 constexpr std::array<std::string_view, 6> state_names = {"planned",  "running",      "verified",
                                                          "rejected", "inconclusive", "failed"};
@@ -105,20 +114,19 @@ Status prepare_schema(Database& database) {
   const Result<int64_t> version = read_integer(database, "PRAGMA user_version");
   if (!version) return version.failure();
   if (*version == schema_version) return transaction.commit();
-  if (*version == 1) {
-    if (Status grown = database.execute(schema_2); !grown) return grown;
-    return transaction.commit();
-  }
-  if (*version != 0)
+  if (*version < 0 || *version > schema_version)
     return Failure{"store.version",
                    "the store " + database.path().string() + " has schema version " + std::to_string(*version) +
                        ", this program reads " + std::to_string(schema_version),
                    "use the kernelwright that wrote it, or move it away"};
-  const Result<int64_t> tables = read_integer(database, "SELECT count(*) FROM sqlite_master");
-  if (!tables) return tables.failure();
-  if (*tables != 0) return corrupt(database, "it is a database of another program");
-  if (Status made = database.execute(schema); !made) return made;
-  if (Status made = database.execute(schema_2); !made) return made;
+  if (*version == 0) {
+    const Result<int64_t> tables = read_integer(database, "SELECT count(*) FROM sqlite_master");
+    if (!tables) return tables.failure();
+    if (*tables != 0) return corrupt(database, "it is a database of another program");
+    if (Status made = database.execute(schema); !made) return made;
+  }
+  for (int64_t from = std::max<int64_t>(*version, 1); from < schema_version; ++from)
+    if (Status grown = database.execute(upgrades[from - 1]); !grown) return grown;
   return transaction.commit();
 }
 
@@ -174,10 +182,10 @@ class SqliteStore final : public Store {
   Result<int64_t> plan_attempt(const AttemptRow& row) override {
     const std::lock_guard lock(mutex_);
     Statement insert(database_,
-                     "INSERT INTO attempt(run,author,candidate_key,source,plan_json,state,reason,seconds) "
-                     "VALUES(?,?,?,?,?,?,?,?) RETURNING id");
+                     "INSERT INTO attempt(run,author,candidate_key,source,plan_json,state,reason,seconds,parent) "
+                     "VALUES(?,?,?,?,?,?,?,?,?) RETURNING id");
     insert.bind(row.run).bind(row.author).bind(row.candidate_key).bind(row.source).bind(row.plan_json);
-    insert.bind(to_text(row.state)).bind(row.reason).bind(row.seconds);
+    insert.bind(to_text(row.state)).bind(row.reason).bind(row.seconds).bind(row.parent);
     const Result<bool> made = insert.step();
     if (!made) return made.failure();
     const int64_t id = insert.integer(0);
@@ -195,7 +203,7 @@ class SqliteStore final : public Store {
   Result<std::vector<AttemptRow>> attempts(const std::string& run) override {
     const std::lock_guard lock(mutex_);
     Statement select(database_,
-                     "SELECT id,run,author,candidate_key,source,plan_json,state,reason,seconds FROM attempt "
+                     "SELECT id,run,author,candidate_key,source,plan_json,state,reason,seconds,parent FROM attempt "
                      "WHERE run=? ORDER BY id");
     select.bind(run);
     std::vector<AttemptRow> rows;
@@ -206,7 +214,7 @@ class SqliteStore final : public Store {
       const Result<AttemptState> state = state_from(select.text(6));
       if (!state) return state.failure();
       rows.push_back({select.integer(0), select.text(1), select.text(2), select.text(3), select.text(4), select.text(5),
-                      *state, select.text(7), select.real(8)});
+                      *state, select.text(7), select.real(8), select.text(9)});
     }
   }
 

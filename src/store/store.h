@@ -21,6 +21,7 @@ struct AttemptRow {
   AttemptState state = AttemptState::planned;
   std::string reason;
   double seconds = 0;  // measured time of one call; 0 when not measured
+  std::string parent;  // key of the candidate that its author was shown as the best so far, or ""
 };
 enum class AskState { planned, sent, replied, failed, judged };
 /// One question to a text author. Amounts are in 10^-12 USD.

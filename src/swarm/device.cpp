@@ -1,7 +1,5 @@
 #include "swarm/device.h"
 
-#include <algorithm>
-
 #include "base/clock.h"
 
 namespace kw::swarm {
@@ -57,25 +55,25 @@ class GatedTarget final : public target::Target {
 
 }  // namespace
 
-Device::Turn::Turn(Device& device) : device_(device), lock_(device.turn_, std::defer_lock) {
-  {
-    const std::lock_guard guard(device_.mutex_);
-    if (device_.waiting_++ == 0) device_.wanted_since_s_ = system_clock().now_s();
-  }
-  lock_.lock();
-  begun_s_ = system_clock().now_s();
-  const std::lock_guard guard(device_.mutex_);
-  // Idle although wanted: since it was set free, or since somebody first wanted it, whichever came later.
-  device_.account_.idle_waiting_s += begun_s_ - std::max(device_.free_since_s_, device_.wanted_since_s_);
+/// Books the time since the last change, then changes how many wish and how many measure.
+void Device::note(int wished, int measuring) {
+  const std::lock_guard guard(mutex_);
+  const double now = system_clock().now_s();
+  if (measuring_ > 0)
+    account_.busy_s += now - changed_s_;
+  else if (wished_ > 0)
+    account_.idle_waiting_s += now - changed_s_;
+  changed_s_ = now;
+  wished_ += wished;
+  measuring_ += measuring;
+  if (measuring < 0) ++account_.measurements;
 }
 
-Device::Turn::~Turn() {
-  const std::lock_guard guard(device_.mutex_);
-  device_.free_since_s_ = system_clock().now_s();
-  device_.account_.busy_s += device_.free_since_s_ - begun_s_;
-  ++device_.account_.measurements;
-  --device_.waiting_;
-}
+Device::Wish::Wish(Device& device) : device_(device) { device_.note(1, 0); }
+Device::Wish::~Wish() { device_.note(-1, 0); }
+
+Device::Turn::Turn(Device& device) : device_(device), wish_(device), lock_(device.turn_) { device_.note(0, 1); }
+Device::Turn::~Turn() { device_.note(0, -1); }
 
 Device::Account Device::account() const {
   const std::lock_guard guard(mutex_);

@@ -11,8 +11,19 @@ class Device {
  public:
   struct Account {
     double busy_s = 0;          // measuring
-    double idle_waiting_s = 0;  // not measuring although a measurement waited
+    double idle_waiting_s = 0;  // not measuring although there was something to measure
     int measurements = 0;
+  };
+  /// Somebody has something to measure from here on; what is still to be prepared counts as waiting.
+  class Wish {
+   public:
+    explicit Wish(Device& device);
+    ~Wish();
+    Wish(const Wish&) = delete;
+    Wish& operator=(const Wish&) = delete;
+
+   private:
+    Device& device_;
   };
   /// Held while measuring.
   class Turn {
@@ -24,16 +35,18 @@ class Device {
 
    private:
     Device& device_;
+    Wish wish_;
     std::unique_lock<std::mutex> lock_;
-    double begun_s_;
   };
   Account account() const;
 
  private:
+  void note(int wished, int measuring);
+
   std::mutex turn_;
   mutable std::mutex mutex_;
-  int waiting_ = 0;
-  double free_since_s_ = 0, wanted_since_s_ = 0;
+  int wished_ = 0, measuring_ = 0;
+  double changed_s_ = 0;
   Account account_;
 };
 

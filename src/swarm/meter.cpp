@@ -15,7 +15,7 @@ struct RoundRow {
   double drop;
 };
 constexpr RoundRow kRounds[] = {{1, 0.004, 2.0}, {2, 0.01, 1.25}, {5, 0.02, 0}};
-constexpr int kMostCalls = 500;
+constexpr int kMostCalls = 500, kProfiledCalls = 20;
 
 double median(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
@@ -54,42 +54,62 @@ Meter::Meter(const graph::Problem& problem, target::Target& target, Device& devi
       inputs_(judge::draw_inputs(problem, "own", 1, 0, 8)),
       params_(problem.params()) {}
 
-Result<std::unique_ptr<target::Session>> Meter::open(const kernel::Candidate& candidate) {
+Result<Meter::Opened> Meter::open(const kernel::Candidate& candidate) {
   auto plan = kernel::parse_plan(candidate.plan_json);
   if (!plan) return plan.failure();
-  const auto bound = kernel::bind_plan(*plan, kernel::signature_of(problem_.graph), target_.limits());
+  auto bound = kernel::bind_plan(*plan, kernel::signature_of(problem_.graph), target_.limits());
   if (!bound) return bound.failure();
   kernel::resolve_dtypes(*plan, *bound);
   const auto compiled = target_.compile(candidate.source, *plan);
   if (!compiled) return compiled.failure();
   auto session = target_.open(*compiled, *bound);
-  if (!session) return session;
+  if (!session) return session.failure();
   if (Status status = (*session)->bind(params_); !status) return status.failure();
-  return session;
+  return Opened{std::move(*session), std::move(*bound)};
+}
+
+/// Seconds of each kernel in one call, in order of first launch. None where there is only one launch, or no word.
+std::vector<author::LaunchTime> Meter::profile(Opened& opened) {
+  if (opened.plan.steps.size() < 2) return {};
+  const auto times = opened.session->time(inputs_, 1, kProfiledCalls, true, {});
+  if (!times || times->step_seconds.size() != opened.plan.steps.size()) return {};
+  std::vector<author::LaunchTime> launches;
+  for (size_t i = 0; i < opened.plan.steps.size(); ++i) {
+    const std::string& kernel = opened.plan.steps[i].kernel;
+    const auto known =
+        std::find_if(launches.begin(), launches.end(), [&](const auto& l) { return l.kernel == kernel; });
+    author::LaunchTime& launch = known != launches.end() ? *known : launches.emplace_back(author::LaunchTime{kernel});
+    launch.seconds += times->step_seconds[i];
+    ++launch.launches;
+  }
+  return launches;
 }
 
 Result<Meter::Measured> Meter::measure(const kernel::Candidate& candidate, const kernel::Candidate* incumbent) {
-  auto session = open(candidate);
-  if (!session) return session.failure();
+  const Device::Wish wish(device_);
+  auto mine = open(candidate);
+  if (!mine) return mine.failure();
   std::unique_ptr<target::Session> other;
   if (incumbent != nullptr) {
     auto opened = open(*incumbent);
     if (!opened) return opened.failure();
-    other = std::move(*opened);
+    other = std::move(opened->session);
   }
   const Device::Turn turn(device_);
-  target::Session& rival = other ? *other : **session;
-  const auto first = time_once(**session, inputs_, 1e-3, kRounds[0].seconds);
+  target::Session& session = *mine->session;
+  target::Session& rival = other ? *other : session;
+  const auto first = time_once(session, inputs_, 1e-3, kRounds[0].seconds);
   if (!first) return first.failure();
   const auto rival_first = time_once(rival, inputs_, *first, kRounds[0].seconds);
   if (!rival_first) return rival_first.failure();
-  Measured measured{*first, *rival_first};
+  Measured measured{*first, *rival_first, {}};
   for (const RoundRow& row : kRounds) {
-    if (Status done = turns(**session, rival, inputs_, row, measured.seconds, measured.incumbent_s); !done)
+    if (Status done = turns(session, rival, inputs_, row, measured.seconds, measured.incumbent_s); !done)
       return done.failure();
     if (row.drop > 0 && measured.seconds > row.drop * measured.incumbent_s) break;
   }
-  if (!other) return Measured{std::min(measured.seconds, measured.incumbent_s), 0};
+  if (!other) measured = {std::min(measured.seconds, measured.incumbent_s), 0, {}};
+  measured.launches = profile(*mine);
   return measured;
 }
 

@@ -1,4 +1,5 @@
 #pragma once
+#include "author/llm/feedback.h"
 #include "graph/problem.h"
 #include "kernel/candidate.h"
 #include "swarm/device.h"
@@ -15,11 +16,17 @@ class Meter {
   struct Measured {
     double seconds = 0;      // of one call: the least of the medians of its turns, which load disturbs least
     double incumbent_s = 0;  // the same of the incumbent, measured in between; 0: there is none
+    std::vector<author::LaunchTime> launches;  // where a call spends its time; empty for a single launch
   };
   virtual Result<Measured> measure(const kernel::Candidate& candidate, const kernel::Candidate* incumbent);
 
  private:
-  Result<std::unique_ptr<target::Session>> open(const kernel::Candidate& candidate);
+  struct Opened {
+    std::unique_ptr<target::Session> session;
+    kernel::BoundPlan plan;
+  };
+  Result<Opened> open(const kernel::Candidate& candidate);
+  std::vector<author::LaunchTime> profile(Opened& opened);
 
   const graph::Problem& problem_;
   target::Target& target_;

@@ -42,6 +42,20 @@ judge::Verdict refusal(judge::Outcome outcome, const std::string& gate, const st
   return verdict;
 }
 
+/// A fault of ours must not end a run that others paid for.
+judge::Verdict internal(const std::exception& error) {
+  return refusal(judge::Outcome::inconclusive, "internal", std::string("internal error: ") + error.what());
+}
+
+/// The verdict and time of an equal candidate; how long this one waited is its own.
+Judged as_twin(Judged judged, const Judged& own) {
+  judged.twin = true;
+  judged.queued_s = own.queued_s;
+  judged.judged_s = own.judged_s;
+  judged.measured_s = 0;
+  return judged;
+}
+
 /// Measurements must not wait for compilers: on Linux a thread's priority is its own and its children's.
 void lower_priority() {
 #ifdef __linux__
@@ -102,14 +116,14 @@ std::optional<judge::Verdict> Pipeline::cheap_gates(const kernel::Candidate& can
 }
 
 /// The verdict that an equal candidate has or will have; else `mine` stands for this one from now on.
-std::optional<std::shared_future<Judged>> Pipeline::find_twin(const std::string& key, std::promise<Judged>& mine) {
+std::optional<Pipeline::Future> Pipeline::find_twin(const std::string& key, std::promise<Judged>& mine) {
   const std::lock_guard lock(mutex_);
   const auto found = twins_.find(key);
   if (found != twins_.end()) {
     ++twins_found_;
-    return found->second.verdict;
+    return found->second;
   }
-  twins_[key] = {mine.get_future().share()};
+  twins_[key] = mine.get_future().share();
   return std::nullopt;
 }
 
@@ -118,11 +132,7 @@ Judged Pipeline::evaluate(const kernel::Candidate& candidate) {
   if (!options_.dedupe) return through_queue(candidate);
   std::promise<Judged> mine;
   const std::string key = normal_key(candidate.source, candidate.plan_json);
-  if (const auto twin = find_twin(key, mine)) {
-    Judged judged = twin->get();
-    judged.twin = true;
-    return judged;
-  }
+  if (const auto twin = find_twin(key, mine)) return as_twin(twin->get(), {});
   Judged judged = through_queue(candidate);
   mine.set_value(judged);
   if (judged.verdict.outcome == judge::Outcome::inconclusive) forget(key);
@@ -130,14 +140,15 @@ Judged Pipeline::evaluate(const kernel::Candidate& candidate) {
 }
 
 Judged Pipeline::through_queue(const kernel::Candidate& candidate) {
-  std::future<Judged> done;
+  std::future<Finding> done;
   {
     const std::lock_guard lock(mutex_);
     queue_.push_back({&candidate, {}, now_s()});
     done = queue_.back().done.get_future();
   }
   wake_.notify_one();
-  Judged judged = done.get();
+  const Finding found = done.get();
+  Judged judged = found.twin ? as_twin(found.twin->get(), found.judged) : found.judged;
   if (judged.verdict.outcome == judge::Outcome::verified && judged.seconds == 0) measure(candidate, judged);
   return judged;
 }
@@ -152,6 +163,7 @@ void Pipeline::measure(const kernel::Candidate& candidate, Judged& judged) {
     return;
   }
   judged.seconds = measured->seconds;
+  judged.launches = measured->launches;
   if (incumbent) restore(incumbent->candidate, measured->incumbent_s);
   restore(candidate, measured->seconds);
 }
@@ -196,26 +208,27 @@ void Pipeline::work() {
     Job& job = mine.front();
     const double begun = now_s();
     const bool stopped = options_.cancelled && options_.cancelled();
-    Judged judged;
+    Finding found;
     try {
-      judged = stopped ? Judged{.verdict = refusal(judge::Outcome::inconclusive, "stopped", "the run was stopped")}
-                       : judge_once(*job.candidate);
-    } catch (const std::exception& error) {  // a fault of ours must not end a run that others paid for
-      judged.verdict =
-          refusal(judge::Outcome::inconclusive, "internal", std::string("internal error: ") + error.what());
+      if (stopped)
+        found.judged.verdict = refusal(judge::Outcome::inconclusive, "stopped", "the run was stopped");
+      else
+        found = judge_once(*job.candidate);
+    } catch (const std::exception& error) {
+      found.judged.verdict = internal(error);
     }
-    judged.queued_s = begun - job.queued_at_s;
-    judged.judged_s = now_s() - begun;
+    found.judged.queued_s = begun - job.queued_at_s;
+    found.judged.judged_s = now_s() - begun;
     {
       const std::lock_guard lock(mutex_);
-      served_s_[job.candidate->author] += judged.judged_s;
+      served_s_[job.candidate->author] += found.judged.judged_s;
     }
-    job.done.set_value(std::move(judged));
+    job.done.set_value(std::move(found));
   }
 }
 
 /// Compiles, looks whether an equal binary was judged, judges. A twin's verdict and time hold for this one too.
-Judged Pipeline::judge_once(const kernel::Candidate& candidate) {
+Pipeline::Finding Pipeline::judge_once(const kernel::Candidate& candidate) {
   std::promise<Judged> mine;
   std::string key;
   auto plan = kernel::parse_plan(candidate.plan_json);
@@ -225,21 +238,25 @@ Judged Pipeline::judge_once(const kernel::Candidate& candidate) {
   if (compiled && options_.dedupe && !compiled->binary_path.empty())
     if (const auto binary = read_file(compiled->binary_path)) {
       key = sha256(*binary) + sha256(normal_plan(candidate.plan_json));
-      if (const auto twin = find_twin(key, mine)) {
-        Judged judged = twin->get();
-        judged.twin = true;
-        return judged;
-      }
+      if (auto twin = find_twin(key, mine)) return {.judged = {}, .twin = std::move(twin)};
     }
+  Judged judged = judge_it(candidate);
+  mine.set_value(judged);
+  if (judged.verdict.outcome == judge::Outcome::inconclusive) forget(key);
+  return {.judged = std::move(judged), .twin = {}};
+}
+
+Judged Pipeline::judge_it(const kernel::Candidate& candidate) {
   warm_.wait();
   {
     const std::lock_guard lock(mutex_);
     ++judged_;
   }
-  Judged judged{.verdict = judge::judge(problem_, candidate, target_, options_.judge)};
-  mine.set_value(judged);
-  if (judged.verdict.outcome == judge::Outcome::inconclusive) forget(key);
-  return judged;
+  try {
+    return {.verdict = judge::judge(problem_, candidate, target_, options_.judge)};
+  } catch (const std::exception& error) {
+    return {.verdict = internal(error)};
+  }
 }
 
 }  // namespace kw::swarm

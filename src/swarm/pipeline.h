@@ -22,6 +22,7 @@ struct Judged {
   double seconds = 0;  // of one call; 0: not measured
   bool twin = false;   // an equal candidate was judged before; this is its verdict
   double queued_s = 0, judged_s = 0, measured_s = 0;
+  std::vector<author::LaunchTime> launches;  // where its time goes
 };
 
 struct Best {
@@ -52,19 +53,23 @@ class Pipeline {
   int twins() const;
 
  private:
+  using Future = std::shared_future<Judged>;
+  /// What a worker found. A twin may still be under judgement: its author waits for that, not the worker.
+  struct Finding {
+    Judged judged;
+    std::optional<Future> twin;
+  };
   struct Job {
     const kernel::Candidate* candidate;
-    std::promise<Judged> done;
+    std::promise<Finding> done;
     double queued_at_s;
-  };
-  struct Twin {
-    std::shared_future<Judged> verdict;
   };
   void warm_up();
   void forget(const std::string& key);
   std::optional<judge::Verdict> cheap_gates(const kernel::Candidate& candidate) const;
-  std::optional<std::shared_future<Judged>> find_twin(const std::string& key, std::promise<Judged>& mine);
-  Judged judge_once(const kernel::Candidate& candidate);
+  std::optional<Future> find_twin(const std::string& key, std::promise<Judged>& mine);
+  Finding judge_once(const kernel::Candidate& candidate);
+  Judged judge_it(const kernel::Candidate& candidate);
   Judged through_queue(const kernel::Candidate& candidate);
   void measure(const kernel::Candidate& candidate, Judged& judged);
   void work();
@@ -82,7 +87,7 @@ class Pipeline {
   std::condition_variable wake_;
   std::list<Job> queue_;
   std::map<std::string, double> served_s_;  // by author
-  std::map<std::string, Twin> twins_;       // by normal key and by binary
+  std::map<std::string, Future> twins_;     // by normal key and by binary
   std::optional<Best> best_;
   int judged_ = 0, twins_found_ = 0;
   bool closing_ = false;

@@ -282,14 +282,16 @@ void Supervisor::take_reply(Seat& seat, const Turn& turn, const std::string& rep
 void Supervisor::take_verdict(Seat& seat, const Turn& turn, const kernel::Candidate& candidate, const Judged& judged) {
   const bool verified = judged.verdict.outcome == judge::Outcome::verified;
   const auto best = pipeline_.best();
-  std::string words = verified ? author::feedback_of_time(judged.seconds, best ? best->seconds : 0, options_.roofline_s)
+  std::string words = verified ? author::feedback_of_time(judged.seconds, best ? best->seconds : 0, options_.roofline_s,
+                                                          judged.launches)
                                : author::feedback_of(judged.verdict, candidate.source);
   if (judged.twin) words += "\nAn equal candidate was judged before; write something else.";
   const auto id = store_.plan_attempt({.run = options_.run,
                                        .author = candidate.author,
                                        .candidate_key = candidate.key(),
                                        .source = candidate.source,
-                                       .plan_json = candidate.plan_json});
+                                       .plan_json = candidate.plan_json,
+                                       .parent = candidate.parent});
   if (id) (void)store_.finish_attempt(*id, state_of(judged.verdict.outcome), words, judged.seconds);
   {
     const std::lock_guard lock(mutex_);

@@ -205,6 +205,32 @@ TEST_CASE("a full disk is a failure, not a crash, and what was decided stays") {
   CHECK(open_store(dir.path())->runs(10)->size() == 1);
 }
 
+TEST_CASE("a store of an earlier version is taken up as it is") {
+  const TempDir dir;
+  std::string run;
+  {
+    const auto store = open_store(dir.path());
+    run = *store->start_run({.problem = "p", .source = "p.py", .target = "cpu", .options_json = "{}"});
+    REQUIRE(store->plan_attempt(an_attempt(run)).ok());
+  }
+  sqlite3* raw = nullptr;
+  REQUIRE(sqlite3_open((dir.path() / "store.db").c_str(), &raw) == SQLITE_OK);
+  REQUIRE(sqlite3_exec(raw,
+                       "ALTER TABLE attempt DROP COLUMN parent; DROP TABLE ask; DROP TABLE exemplar;"
+                       "PRAGMA user_version=1",
+                       nullptr, nullptr, nullptr) == SQLITE_OK);
+  sqlite3_close(raw);
+  const auto store = open_store(dir.path());
+  AttemptRow child = an_attempt(run);
+  child.parent = "its parent";
+  REQUIRE(store->plan_attempt(child).ok());
+  const auto attempts = *store->attempts(run);
+  REQUIRE(attempts.size() == 2);
+  CHECK(attempts[0].parent.empty());
+  CHECK(attempts[1].parent == "its parent");
+  CHECK(store->asks(run)->empty());
+}
+
 TEST_CASE("another version's store is refused, and so is another program's database") {
   const TempDir dir;
   sqlite3* raw = nullptr;

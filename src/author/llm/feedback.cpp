@@ -13,7 +13,7 @@
 namespace kw::author {
 namespace {
 
-constexpr size_t kQuotedLines = 12;
+constexpr size_t kQuotedLines = 12, kProfiledKernels = 8;
 constexpr std::string_view kUnit = "candidate.cpp:";
 
 std::vector<std::string_view> lines_of(std::string_view text) {
@@ -55,6 +55,22 @@ std::string witness_text(const judge::Witness& w) {
       w.suite, w.output, fmt::join(w.index, ", "), w.expected, w.got, w.bound);
 }
 
+/// The kernels that take most of a call, the longest first.
+std::string profile_text(std::vector<LaunchTime> launches) {
+  if (launches.empty()) return "";
+  double all = 0;
+  for (const LaunchTime& launch : launches) all += launch.seconds;
+  std::stable_sort(launches.begin(), launches.end(),
+                   [](const auto& a, const auto& b) { return a.seconds > b.seconds; });
+  std::string text = "\nThe profile, kernel by kernel:";
+  for (const LaunchTime& launch : launches)
+    if (&launch < launches.data() + kProfiledKernels)
+      text += fmt::format("\n- `{}`: {}, {:.0f}% of the call, {} launch{}{}", launch.kernel, time_text(launch.seconds),
+                          all > 0 ? 100 * launch.seconds / all : 0, launch.launches, launch.launches == 1 ? "" : "es",
+                          launch.bound.empty() ? "" : ", held up by " + launch.bound);
+  return text + "\n";
+}
+
 }  // namespace
 
 std::string feedback_of(const judge::Verdict& verdict, const std::string& source) {
@@ -67,14 +83,15 @@ std::string feedback_of(const judge::Verdict& verdict, const std::string& source
   return text;
 }
 
-std::string feedback_of_time(double seconds, double best_s, double roofline_s) {
+std::string feedback_of_time(double seconds, double best_s, double roofline_s,
+                             const std::vector<LaunchTime>& launches) {
   std::string text = fmt::format("verified, {} a call.", time_text(seconds));
   if (best_s > 0 && best_s < seconds)
     text += fmt::format(" The best so far takes {}, {:.2f} times less.", time_text(best_s), seconds / best_s);
   if (roofline_s > 0)
     text += fmt::format(" The machine's limits would allow {} ({:.0f}% of it is reached).", time_text(roofline_s),
                         100 * roofline_s / seconds);
-  return text;
+  return text + profile_text(launches);
 }
 
 }  // namespace kw::author

@@ -1,5 +1,6 @@
 #pragma once
 #include <string>
+#include <vector>
 
 #include "judge/verdict.h"
 
@@ -9,7 +10,17 @@ namespace kw::author {
 /// witness with its element, the gate's reason. `source` is the candidate's.
 std::string feedback_of(const judge::Verdict& verdict, const std::string& source);
 
-/// A verified candidate: its time, the best time, and the gap to what is possible. Times of 0 are unknown.
-std::string feedback_of_time(double seconds, double best_s, double roofline_s);
+/// What one kernel takes of a call.
+struct LaunchTime {
+  std::string kernel;
+  int launches = 0;
+  double seconds = 0;  // of all its launches
+  std::string bound;   // what holds it up, where that is known: "memory"
+};
+
+/// A verified candidate: its time, where it goes, the best time, and the gap to what is possible. Times of 0 are
+/// unknown.
+std::string feedback_of_time(double seconds, double best_s, double roofline_s,
+                             const std::vector<LaunchTime>& launches = {});
 
 }  // namespace kw::author
