@@ -33,6 +33,10 @@ void add_common(CLI::App& app, CommonOptions& common) {
 const auto kModes = CLI::IsMember({"auto", "train", "eval"});
 const auto kAccuracies = CLI::IsMember({"framework", "faithful", "tf32", "half", "kernelbench"});
 const auto kPositive = CLI::Range(1.0, 86400.0);
+/// "90", "90s", "20m", "1.5h": seconds.
+const auto kDuration =
+    CLI::AsNumberWithUnit(std::map<std::string, double>{{"s", 1}, {"m", 60}, {"min", 60}, {"h", 3600}},
+                          CLI::AsNumberWithUnit::DEFAULT, "TIME");
 
 void add_optimize(CLI::App& verb, OptimizeOptions& o) {
   verb.add_option("module", o.source, "FILE.py, FILE.py:factory or model.pt2")->required();
@@ -42,7 +46,9 @@ void add_optimize(CLI::App& verb, OptimizeOptions& o) {
   verb.add_option("-o,--output", o.out, "Package to write (default: NAME.kw)");
   verb.add_option("--mode", o.mode, "train or eval (KernelBench-style files default to train)")->check(kModes);
   verb.add_option("--accuracy", o.accuracy, "Accuracy class to reach")->check(kAccuracies);
-  verb.add_option("--time", o.time_s, "Wall clock for the whole run [s]")->check(kPositive);
+  verb.add_option("--time", o.time_s, "Wall clock for the whole run (90, 20m, 1h)")
+      ->transform(kDuration)
+      ->check(kPositive);
   verb.add_option("--threads", o.threads, "Threads of kernels and baselines (0: all cores)")
       ->check(CLI::Range(0, 1024));
   verb.add_flag("--exact-specials", o.exact_specials, "No rewrites that change what NaN and infinities become");
@@ -72,7 +78,7 @@ void add_verify(CLI::App& verb, VerifyOptions& o) {
   verb.add_option("--mode", o.mode, "train or eval, for a module")->check(kModes);
   verb.add_option("--accuracy", o.accuracy, "Accuracy class to reach")->check(kAccuracies);
   verb.add_flag("--quick", o.quick, "Fewer suites and seeds");
-  verb.add_option("--time", o.time_s, "Wall clock [s]")->check(kPositive);
+  verb.add_option("--time", o.time_s, "Wall clock [s]")->transform(kDuration)->check(kPositive);
 }
 
 void add_adequacy(CLI::App& verb, AdequacyOptions& o) {
@@ -82,7 +88,7 @@ void add_adequacy(CLI::App& verb, AdequacyOptions& o) {
 
 void add_bench(CLI::App& verb, BenchOptions& o) {
   verb.add_option("package", o.package, "A package")->required();
-  verb.add_option("--time", o.time_s, "Wall clock [s]")->check(kPositive);
+  verb.add_option("--time", o.time_s, "Wall clock [s]")->transform(kDuration)->check(kPositive);
   verb.add_option("--threads", o.threads, "Threads of kernels and baselines (0: all cores)")
       ->check(CLI::Range(0, 1024));
 }
@@ -198,7 +204,9 @@ int run(int argc, char** argv) {
                            [&] { return run_resume(common, resume_budget_usd, resume_time_s); });
   resume.add_option("--budget-usd", resume_budget_usd, "A new budget for the whole run [USD]")
       ->check(CLI::Range(0.0, 1e5));
-  resume.add_option("--time", resume_time_s, "A new wall clock for what is left [s]")->check(kPositive);
+  resume.add_option("--time", resume_time_s, "A new wall clock for what is left [s]")
+      ->transform(kDuration)
+      ->check(kPositive);
   verb("authors", "Who could write kernels here: configured, reachable, priced", [&] { return run_authors(common); });
   verb("doctor", "What this machine has, and how fast it is", [&] { return run_doctor(common); });
   try {

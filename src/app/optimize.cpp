@@ -211,8 +211,11 @@ class OptimizeRun {
                  {"authors", list},
                  {"budget_usd", options_.budget_usd},
                  {"first_round_bound_usd", author::to_usd(first)}});
-    out_.text(table_text(rows) + fmt::format("\nprompt: {} bytes; the run never costs more than {}; nothing was sent",
-                                             prompt.bytes(), author::usd_text(options.budget)));
+    out_.text(
+        table_text(rows) +
+        fmt::format("\nThe prompt is {} bytes, and grows with what went wrong. All first attempts together cost at "
+                    "most {}, the whole run at most {}. Nothing was sent.",
+                    prompt.bytes(), author::usd_text(first), author::usd_text(options.budget)));
     return 0;
   }
 

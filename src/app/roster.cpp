@@ -1,8 +1,11 @@
 #include "app/roster.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "app/output.h"
@@ -47,24 +50,49 @@ void check_offline(const author::AuthorSpec& spec, const Roster& roster) {
                    "leave out --offline, or use search or a local model"});
 }
 
-/// A GET of the list of models tells whether somebody is there, and costs nothing.
-std::string reach(const author::LlmAuthor& model, author::HttpTransport& transport) {
-  author::HttpRequest request{.url = model.endpoint().base_url + "/models", .timeout_s = 5};
-  const auto reply = transport.send(
-      request, [](int, std::string_view) { return true; }, interrupted);
-  return reply ? "reachable" : "not reachable: " + reply.failure().message;
-}
+/// Is somebody there? A GET of the list of models costs nothing, and takes no key along. Each server is asked once.
+class Reach {
+ public:
+  explicit Reach(author::HttpTransport& transport) : transport_(transport) {}
+  std::string operator()(const std::string& base_url) {
+    const auto [known, fresh] = words_.try_emplace(base_url);
+    if (fresh) known->second = ask(base_url);
+    return known->second;
+  }
+
+ private:
+  std::string ask(const std::string& base_url) {
+    author::HttpRequest request{.url = base_url + "/models", .timeout_s = 5};
+    const auto reply = transport_.send(
+        request, [](int, std::string_view) { return true; }, interrupted);
+    return reply ? "reachable" : "not reachable";
+  }
+  author::HttpTransport& transport_;
+  std::map<std::string, std::string> words_;
+};
 
 struct Line {
   std::string author, state, price;
 };
 
-Line line_of_model(const author::ModelRow& row, Roster& roster, bool offline) {
-  const std::string name = row.provider + "/" + row.name;
+Line line_of_model(const author::ModelRow& row, Roster& roster, Reach* reach) {
+  const author::ProviderRow& provider = *roster.catalogue.provider(row.provider);
+  const std::string name = row.provider + "/" + row.name, price = author::describe_prices(row);
+  if (provider.key_required && author::key_from(provider.key_envs).empty())
+    return {name, fmt::format("{} is not set", fmt::join(provider.key_envs, " or ")), price};
   const author::AuthorSpec spec{author::AuthorSpec::Kind::model, name, row.provider, row.name, ""};
   const auto opened = author::open_model(spec, roster.catalogue, setup_of(roster));
-  if (!opened) return {name, opened.failure().message, "-"};
-  return {name, offline ? "configured" : "configured, " + reach(**opened, *roster.transport), (*opened)->describe()};
+  if (!opened) return {name, opened.failure().message, price};
+  const std::string state = provider.key_required ? "key is set" : "needs no key";
+  return {name, reach ? state + ", " + (*reach)((*opened)->endpoint().base_url) : state, price};
+}
+
+Line line_of_provider(const author::ProviderRow& row, Reach* reach) {
+  if (row.base_url.empty())
+    return {row.name + "/MODEL@URL", "any server that speaks " + row.wire, "free on this machine, else by models.toml"};
+  const char* set = row.base_url_env.empty() ? nullptr : std::getenv(row.base_url_env.c_str());
+  const std::string url = set && *set ? set : row.base_url;
+  return {row.name + "/MODEL", url + (reach ? ", " + (*reach)(url) : ""), "free"};
 }
 
 Line line_of_agent(const std::string& name) {
@@ -103,13 +131,11 @@ Roster open_roster(const std::vector<std::string>& authors, const CommonOptions&
 int run_authors(const CommonOptions& common) {
   Roster roster = empty_roster();
   std::vector<Line> lines{{"search", "built in", "free"}};
-  for (const author::ModelRow& row : roster.catalogue.models())
-    lines.push_back(line_of_model(row, roster, common.offline));
+  Reach asking(*roster.transport);
+  Reach* reach = common.offline ? nullptr : &asking;
+  for (const author::ModelRow& row : roster.catalogue.models()) lines.push_back(line_of_model(row, roster, reach));
   for (const author::ProviderRow& row : roster.catalogue.providers())
-    if (row.local || row.base_url.empty())
-      lines.push_back({row.name + "/MODEL" + (row.base_url.empty() ? "@URL" : ""),
-                       row.base_url.empty() ? "any server that speaks " + row.wire : "at " + row.base_url,
-                       row.local ? "free" : "free on this machine, else by models.toml"});
+    if (row.local || row.base_url.empty()) lines.push_back(line_of_provider(row, reach));
   lines.push_back({"command:PROGRAM", "any program", "not metered"});
   for (const std::string& name : author::agent_names()) lines.push_back(line_of_agent(name));
   Output out(common);

@@ -40,6 +40,11 @@ uint64_t seed_of(uint64_t seed, const std::string& author, int number) {
   return Random(mixed + static_cast<uint64_t>(number)).next();
 }
 
+std::string price_text(author::Picodollars bound, author::Picodollars left) {
+  if (bound == 0) return "free";
+  return fmt::format("it may cost {} of the {} left", author::usd_text(std::min(bound, left)), author::usd_text(left));
+}
+
 }  // namespace
 
 Supervisor::Supervisor(const graph::Problem& problem, target::Target& target, store::Store& store,
@@ -128,6 +133,7 @@ bool Supervisor::wait_for_grant(Seat& seat) {
     if (!why.empty()) {
       seat.ready = false;
       seat.done = true;
+      seat.report.used_up = seat.report.ended.empty() && seat.number > options_.attempts;
       if (seat.report.ended.empty()) seat.report.ended = why;
       journal_.say(fmt::format("{} is not asked again: {}", seat.report.name, seat.report.ended));
       changed_.notify_all();
@@ -136,9 +142,8 @@ bool Supervisor::wait_for_grant(Seat& seat) {
     if (may_ask(seat, why)) {
       seat.ready = false;
       seat.in_flight = true;
-      journal_.say(fmt::format("ask {}: attempt {} of {}, {}, at most {} of the {} left", seat.report.name, seat.number,
-                               options_.attempts, why, author::usd_text(seat.arm.bound),
-                               author::usd_text(purse_.left())));
+      journal_.say(fmt::format("ask {}: attempt {} of {}; {}; {}", seat.report.name, seat.number, options_.attempts,
+                               why, price_text(seat.arm.bound, purse_.left())));
       changed_.notify_all();
       return true;
     }

@@ -34,6 +34,7 @@ struct AuthorReport {
   double asked_s = 0, judged_s = 0;
   std::map<std::string, int> failures;  // by gate or failure id
   std::string ended;                    // why it was not asked again
+  bool used_up = false;                 // because all its attempts are made
   bool won = false;
 };
 

@@ -8,21 +8,40 @@
 namespace kw::swarm {
 namespace {
 
+constexpr double kAsFast = 1.03;  // what a measurement for ranking cannot tell apart
+
+/// What a failure is called where its gate's name would say too little.
+constexpr std::pair<std::string_view, std::string_view> kPlainWords[] = {
+    {"reply", "unreadable"}, {"compile", "did not compile"}, {"plan", "bad Plan"}, {"source", "forbidden source"}};
+
+std::string_view plain(std::string_view gate) {
+  for (const auto& [name, words] : kPlainWords)
+    if (name == gate) return words;
+  return gate;
+}
+
 std::string failures_text(const AuthorReport& report) {
   std::vector<std::pair<std::string, int>> rows(report.failures.begin(), report.failures.end());
+  std::erase_if(rows, [&](const auto& row) { return row.first == "budget.spent"; });  // `ended` says that
   std::stable_sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
   std::string text;
-  for (const auto& [what, count] : rows) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, what);
+  for (const auto& [what, count] : rows) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count, plain(what));
   return text;
 }
 
+std::string place_text(const AuthorReport& report, double best_s) {
+  if (report.won) return "won";
+  if (report.best_s <= 0) return "no verified kernel";
+  if (best_s <= 0) return "verified at first, not in the end";
+  if (report.best_s <= kAsFast * best_s) return "as fast as the winner";
+  return fmt::format("{:.3g}x slower", report.best_s / best_s);
+}
+
 std::string outcome_text(const AuthorReport& report, double best_s) {
-  std::string text = report.won                        ? "won"
-                     : report.best_s > 0 && best_s > 0 ? fmt::format("{:.2f}x slower", report.best_s / best_s)
-                                                       : std::string("no verified kernel");
+  std::string text = place_text(report, best_s);
   const std::string failures = failures_text(report);
   if (!failures.empty()) text += "; failed: " + failures;
-  if (!report.ended.empty() && !report.won) text += "; " + report.ended;
+  if (!report.ended.empty() && !report.won && !report.used_up) text += "; " + report.ended;
   return text;
 }
 
@@ -44,7 +63,7 @@ std::string table_of(const Account& account) {
     line.erase(line.find_last_not_of(' ') + 1);
     text += line + "\n";
   }
-  return text + fmt::format("spent {} of {}; {} candidates judged, {} were equal to one of them\n",
+  return text + fmt::format("spent {} of {}; {} candidates judged, {} more were equal to one of them\n",
                             author::usd_text(account.spent), author::usd_text(account.budget), account.judged,
                             account.twins);
 }

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <fstream>
 #include <thread>
@@ -40,7 +41,8 @@ std::string reply_with(const std::string& words) {
          "\n```\n";
 }
 
-/// Kernels are right unless their source says "wrong"; "us N" is how many microseconds a call takes.
+/// Kernels are right unless their source says "wrong"; "us(N)" is how many microseconds a call takes, "slow" keeps the
+/// judge for a while, and what says "same" compiles to the same binary.
 class ScriptedTarget final : public target::Target {
  public:
   explicit ScriptedTarget(const graph::Graph& graph) : graph_(graph) {
@@ -53,10 +55,13 @@ class ScriptedTarget final : public target::Target {
     if (source.find("broken") != std::string::npos)
       return Failure{"compile.error", "the kernel source does not compile:\ncandidate.cpp:1:1: error: broken", ""};
     ++compiled_;
-    return target::Compiled{source, "", "", 0, false};
+    if (source.find("same") == std::string::npos) return target::Compiled{source, "", "", 0, false};
+    std::ofstream(folder_.path() / "same") << "one binary";
+    return target::Compiled{source, "", (folder_.path() / "same").string(), 0, false};
   }
   Result<std::unique_ptr<target::Session>> open(const target::Compiled& compiled, const kernel::BoundPlan&) override {
     const bool wrong = compiled.key.find("wrong") != std::string::npos;
+    if (compiled.key.find("slow") != std::string::npos) std::this_thread::sleep_for(std::chrono::milliseconds(40));
     const size_t at = compiled.key.find("us(");
     const double seconds = at == std::string::npos ? 1e-4 : std::atof(compiled.key.c_str() + at + 3) * 1e-6;
     return std::unique_ptr<target::Session>(std::make_unique<Timed>(graph_, wrong ? wrong_ : right_, seconds));
@@ -72,9 +77,10 @@ class ScriptedTarget final : public target::Target {
     Result<target::RunReply> run(const std::vector<Tensor>& inputs, const target::RunOptions& options) override {
       return inner_.run(inputs, options);
     }
-    Result<target::TimeReply> time(const std::vector<Tensor>&, int, int calls, bool,
+    Result<target::TimeReply> time(const std::vector<Tensor>&, int, int calls, bool by_step,
                                    const target::RunOptions&) override {
-      return target::TimeReply{std::vector<double>(static_cast<size_t>(calls), seconds_), {}};
+      return target::TimeReply{std::vector<double>(static_cast<size_t>(calls), seconds_),
+                               by_step ? std::vector<double>{0.2 * seconds_, 0.8 * seconds_} : std::vector<double>{}};
     }
 
    private:
@@ -82,6 +88,7 @@ class ScriptedTarget final : public target::Target {
     double seconds_;
   };
   const graph::Graph& graph_;
+  TempDir folder_;
   judge::fake::Faults right_, wrong_;
   target::Facts facts_;
 };
@@ -162,8 +169,8 @@ TEST_CASE("the fastest verified kernel wins; every other author's failures are t
   CHECK(result.account.spent == 9 * 1000);
   const std::string table = table_of(result.account);
   CHECK(table.find("won") != std::string::npos);
-  CHECK(table.find("no verified kernel; failed: 2 numerics.own, 1 reply") != std::string::npos);
-  CHECK(run.journal().find("ask fast: attempt 2 of 3, gain per cost") != std::string::npos);
+  CHECK(table.find("no verified kernel; failed: 2 numerics.own, 1 unreadable\n") != std::string::npos);
+  CHECK(run.journal().find("ask fast: attempt 2 of 3; gain per cost") != std::string::npos);
   CHECK(liar.prompts[1].find("rejected at the gate `numerics.own`") != std::string::npos);
   CHECK(liar.prompts[2].find("the reply holds no fenced block") != std::string::npos);
   CHECK(fast.prompts[1].find("error: broken") != std::string::npos);
@@ -260,4 +267,93 @@ TEST_CASE("the same replies give the same result, run after run") {
     before = now;
     CHECK(result.best->author == "b");  // as fast as the other's, and an attempt earlier
   }
+}
+
+TEST_CASE("an author is told which kernel takes the time, and attempts know what they were made from") {
+  Run run;
+  run.options.attempts = 2;
+  std::string two = reply_with("us(50);");
+  const auto swap = [&two](const std::string& from, const std::string& to) {
+    REQUIRE(two.find(from) != std::string::npos);
+    two.replace(two.find(from), from.size(), to);
+  };
+  swap("\"buffers\": {", R"("buffers": {"t": {"role": "scratch", "dtype": "f32", "shape": ["M", "N"]}, )");
+  swap("\"steps\": [",
+       R"("steps": [{"kernel": "first", "args": ["x", "t"], "groups": [1, 1, 1], "group": [1, 1, 1]}, )");
+  Voice a("a", {two, reply_with("us(40);")});
+  run.go({&a});
+  CHECK(a.prompts[1].find("- `k`: 40 us, 80% of the call, 1 launch\n- `first`: 10 us, 20%") != std::string::npos);
+  const auto attempts = *run.store->attempts(run.options.run);
+  REQUIRE(attempts.size() == 2);
+  CHECK(attempts[0].parent.empty());
+  CHECK(attempts[1].parent == attempts[0].candidate_key);
+}
+
+namespace {
+
+/// Candidates handed to a pipeline from threads of their own, in the order in which they come back.
+struct Queue {
+  Run run;
+  Device device;
+  Meter meter{run.problem, run.target, device};
+  Pipeline pipeline;
+  std::mutex mutex;
+  std::vector<std::string> order;
+  std::vector<std::thread> threads;
+  explicit Queue(int workers)
+      : pipeline(run.problem, run.target, meter, {.judge = {}, .workers = workers, .cancelled = {}}) {}
+  ~Queue() { wait(); }
+  void wait() {
+    for (std::thread& thread : threads) thread.join();
+    threads.clear();
+  }
+  void put(const std::string& author, const std::string& words) {
+    threads.emplace_back([this, author, words] {
+      const Judged judged = pipeline.evaluate({"void k() { " + words + " }", kPlan, author, "", {}});
+      const std::lock_guard lock(mutex);
+      order.push_back(author + (judged.twin ? " twin" : ""));
+    });
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));  // in this order
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a backlog of one author does not delay another") {
+  Queue queue(1);
+  for (int i = 0; i < 8; ++i) queue.put("flood", "slow " + std::to_string(i) + ";");
+  queue.put("single", "quick;");
+  queue.wait();
+  const auto place = std::find(queue.order.begin(), queue.order.end(), "single") - queue.order.begin();
+  CHECK(place <= 3);  // what was under way when it came, and what ended meanwhile
+}
+
+TEST_CASE("equal binaries are judged once, and the second keeps no worker from others' candidates") {
+  Queue queue(2);
+  queue.put("first", "same slow 1;");
+  queue.put("second", "same slow 2;");
+  queue.put("third", "quick;");
+  queue.wait();
+  CHECK(queue.pipeline.judged() == 2);
+  CHECK(queue.order == std::vector<std::string>{"third", "first", "second twin"});
+}
+
+TEST_CASE("the device's account: busy while measuring, idle while something waits to be prepared") {
+  const auto begun = std::chrono::steady_clock::now();
+  Device device;
+  const auto pause = [] { std::this_thread::sleep_for(std::chrono::milliseconds(30)); };
+  pause();
+  {
+    const Device::Wish wish(device);
+    pause();
+    const Device::Turn turn(device);
+    pause();
+  }
+  pause();
+  const Device::Account account = device.account();
+  CHECK(account.measurements == 1);
+  CHECK(account.busy_s >= 0.03);
+  CHECK(account.idle_waiting_s >= 0.03);
+  const std::chrono::duration<double> all = std::chrono::steady_clock::now() - begun;
+  CHECK(account.busy_s + account.idle_waiting_s <= all.count() - 0.06);  // not what nobody wished for
 }

@@ -100,12 +100,12 @@ Picodollars LlmAuthor::bound(const Prompt& prompt) const {
   return cost_bound(prompt.bytes(), model_.ask_output, prices_of(model_));
 }
 
-std::string LlmAuthor::describe() const {
-  if (!model_.prices) return "no price known";
-  const Prices& p = *model_.prices;
+std::string describe_prices(const ModelRow& model) {
+  if (!model.prices) return "no price known";
+  const Prices& p = *model.prices;
   if (p.input == 0 && p.output == 0) return "free";
   return fmt::format("${:g} in, ${:g} out a million tokens{}", to_usd(p.input * 1000000), to_usd(p.output * 1000000),
-                     model_.priced_on.empty() ? "" : " (" + model_.priced_on + ")");
+                     model.priced_on.empty() ? "" : " (" + model.priced_on + ")");
 }
 
 /// The request with as many output tokens as the purse allows.

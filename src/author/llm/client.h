@@ -18,6 +18,9 @@ struct ClientSetup {
   double timeout_s = 600;
 };
 
+/// "$1.25 in, $10 out a million tokens (2026-09-05)", "free", "no price known".
+std::string describe_prices(const ModelRow& model);
+
 /// One model behind one endpoint.
 class LlmAuthor final : public Correspondent {
  public:
@@ -26,7 +29,7 @@ class LlmAuthor final : public Correspondent {
   std::string name() const override { return name_; }
   Picodollars bound(const Prompt& prompt) const override;
   Result<std::string> ask(const Letter& letter, Payments& payments) override;
-  std::string describe() const override;
+  std::string describe() const override { return describe_prices(model_); }
 
   const ModelRow& model() const { return model_; }
   const Endpoint& endpoint() const { return endpoint_; }
