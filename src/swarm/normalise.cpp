@@ -60,8 +60,7 @@ std::vector<std::string> tokens_of(std::string_view s) {
   return tokens;
 }
 
-/// Only what the source itself declares may be renamed: a name that follows a type-like word or `&`, `*`, and is not a
-/// call into the prelude. Everything that starts with kw, KW or __ stays, and so do the language's words.
+/// Words of the language and of the library that stand where a type stands, or in front of one.
 const std::set<std::string>& kept_words() {
   static const std::set<std::string> words = {"alignas",      "auto",
                                               "bool",         "break",
@@ -110,6 +109,40 @@ bool keeps_its_name(const std::string& word, const std::set<std::string>& plan_w
   return kept_words().contains(word) || plan_words.contains(word);
 }
 
+/// After these a name is used, not declared.
+bool before_a_use(const std::string& word) {
+  static const std::set<std::string> words = {"return", "else",    "do",    "case",   "goto",   "new",     "delete",
+                                              "throw",  "sizeof",  "ifdef", "ifndef", "undef",  "elif",    "if",
+                                              "pragma", "defined", "while", "using",  "switch", "include", "namespace"};
+  return words.contains(word);
+}
+
+bool names_a_type(const std::string& word) {
+  static const std::set<std::string> scalars = {
+      "void",    "bool",    "char",    "short",   "int",      "long",     "float",    "double",  "half",
+      "bfloat",  "uchar",   "ushort",  "uint",    "ulong",    "size_t",   "auto",     "const",   "int8_t",
+      "int16_t", "int32_t", "int64_t", "uint8_t", "uint16_t", "uint32_t", "uint64_t", "unsigned"};
+  const bool vector = word.size() > 1 && word.back() >= '2' && word.back() <= '4';
+  return scalars.contains(word) || (vector && scalars.contains(word.substr(0, word.size() - 1)));
+}
+
+/// Names that the source declares itself: a word right after another, or after `*` or `&` behind a type. What is used
+/// without being declared, `max` or `M_PI_F`, belongs to the language, and so do the names of members. To miss a
+/// declaration is harmless: two equal candidates then count as two.
+std::set<std::string> declared_in(const std::vector<std::string>& tokens) {
+  std::set<std::string> declared, members;
+  for (size_t i = 1; i < tokens.size(); ++i) {
+    if (!word_start(tokens[i][0])) continue;
+    const std::string& before = tokens[i - 1];
+    if (before == "." || before == "->") members.insert(tokens[i]);
+    const bool after_word = word_start(before[0]) && !before_a_use(before);
+    const bool after_pointer = (before == "*" || before == "&") && i > 1 && names_a_type(tokens[i - 2]);
+    if (after_word || after_pointer) declared.insert(tokens[i]);
+  }
+  for (const std::string& member : members) declared.erase(member);
+  return declared;
+}
+
 void kernels_in(const nlohmann::json& value, std::set<std::string>& names) {
   if (!value.is_structured()) return;
   if (value.is_object() && value.contains("kernel") && value["kernel"].is_string())
@@ -130,11 +163,10 @@ std::string normal_source(std::string_view source, std::string_view plan_json) {
   kernels_in(nlohmann::json::parse(plan_json, nullptr, false), plan_words);
   std::map<std::string, std::string> names;
   std::string text;
-  bool member = false;  // what follows a dot is named elsewhere
-  for (const std::string& token : tokens_of(source)) {
-    const bool keeps = member || !word_start(token[0]) || keeps_its_name(token, plan_words);
-    member = token == "." || token == "->";
-    if (keeps) {
+  const std::vector<std::string> tokens = tokens_of(source);
+  const std::set<std::string> declared = declared_in(tokens);
+  for (const std::string& token : tokens) {
+    if (!declared.contains(token) || keeps_its_name(token, plan_words)) {
       text += token + " ";
       continue;
     }

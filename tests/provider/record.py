@@ -1,7 +1,8 @@
 """Writes replay.jsonl: 200 attempts of eight models at one module, as a run records them, from the kernels beside it.
 
 What models do is played by a fixed seed: they repeat themselves, forget a semicolon, are wrong, slow, or right.
-Each line: author, latency_s (from question to reply), source, plan.
+Each line: author, latency_s (from question to reply, short ones, so that the work behind them is what counts), source,
+plan.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def main() -> None:
             if kind == "again" and lines:
                 past = draw.choice(lines)
                 changed, plan = f"// once more\n{past['source']}", str(past["plan"])
-            latency_s = round(draw.lognormvariate(-0.7, 0.6), 3)
+            latency_s = round(draw.lognormvariate(-1.6, 0.6), 3)
             lines.append({"author": author, "latency_s": latency_s, "source": changed, "plan": plan, "number": number})
     (HERE / "replay.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 

@@ -94,6 +94,32 @@ TEST_CASE("equal candidates have equal keys, whatever their form; others do not"
   CHECK(normal_source("#define N 8\nint a = N;", plan) != normal_source("#define N 8 int a = N;", plan));
 }
 
+TEST_CASE("names of the language are no names of the source's own") {
+  const std::string plan = R"({"steps":[{"kernel":"k"}],"target":"metal"})";
+  const std::string source =
+      "#include <metal_stdlib>\nusing namespace metal;\nstruct Two { float a; float b; };\n"
+      "kernel void k(device const float* x [[buffer(0)]], device float* y [[buffer(1)]], "
+      "uint i [[thread_position_in_grid]]) { const Two t = {x[i], 2}; y[i] = max(t.a, M_PI_F) * simd_sum(t.b); return; "
+      "}";
+  const auto with = [&](const std::string& from, const std::string& to) {
+    std::string other = source;
+    REQUIRE(other.find(from) != std::string::npos);
+    for (size_t at = 0; (at = other.find(from, at)) != std::string::npos; at += to.size())
+      other.replace(at, from.size(), to);
+    return normal_key(other, plan);
+  };
+  for (const auto& [from, to] :
+       std::vector<std::pair<std::string, std::string>>{{"max", "min"},
+                                                        {"M_PI_F", "M_E_F"},
+                                                        {"simd_sum", "simd_max"},
+                                                        {"float a; float b;", "float b; float a;"},
+                                                        {"thread_position_in_grid", "thread_index_in_simdgroup"},
+                                                        {"device float*", "device half*"}})
+    CHECK_MESSAGE(with(from, to) != normal_key(source, plan), from);
+  for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{{"Two", "Pair"}, {"t.", "t . "}})
+    CHECK_MESSAGE(with(from, to) == normal_key(source, plan), from);
+}
+
 TEST_CASE("among equally fast finalists the earlier attempt wins, whatever the noise") {
   const auto order = [](std::vector<Finalist> list) {
     std::string text;
