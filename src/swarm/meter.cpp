@@ -54,19 +54,36 @@ Meter::Meter(const graph::Problem& problem, target::Target& target, Device& devi
       inputs_(judge::draw_inputs(problem, "own", 1, 0, 8)),
       params_(problem.params()) {}
 
-Result<Meter::Opened> Meter::open(const kernel::Candidate& candidate) {
+Result<Meter::Built> Meter::build(const kernel::Candidate& candidate) {
   auto plan = kernel::parse_plan(candidate.plan_json);
   if (!plan) return plan.failure();
   auto bound = kernel::bind_plan(*plan, kernel::signature_of(problem_.graph), target_.limits());
   if (!bound) return bound.failure();
   kernel::resolve_dtypes(*plan, *bound);
-  const auto compiled = target_.compile(candidate.source, *plan);
+  auto compiled = target_.compile(candidate.source, *plan);
   if (!compiled) return compiled.failure();
-  auto session = target_.open(*compiled, *bound);
+  return Built{std::move(*compiled), std::move(*bound)};
+}
+
+Result<Meter::Opened> Meter::open(const kernel::Candidate& candidate) {
+  auto built = build(candidate);
+  if (!built) return built.failure();
+  auto session = target_.open(built->compiled, built->plan);
   if (!session) return session.failure();
   if (Status status = (*session)->bind(params_); !status) return status.failure();
-  return Opened{std::move(*session), std::move(*bound)};
+  return Opened{std::move(*session), std::move(built->plan)};
 }
+
+namespace {
+
+/// The entry of this kernel, in order of first launch.
+author::LaunchTime& launch_of(std::vector<author::LaunchTime>& launches, const std::string& kernel) {
+  for (author::LaunchTime& launch : launches)
+    if (launch.kernel == kernel) return launch;
+  return launches.emplace_back(author::LaunchTime{kernel});
+}
+
+}  // namespace
 
 /// Seconds of each kernel in one call, in order of first launch. None where there is only one launch, or no word.
 std::vector<author::LaunchTime> Meter::profile(Opened& opened) {
@@ -75,17 +92,32 @@ std::vector<author::LaunchTime> Meter::profile(Opened& opened) {
   if (!times || times->step_seconds.size() != opened.plan.steps.size()) return {};
   std::vector<author::LaunchTime> launches;
   for (size_t i = 0; i < opened.plan.steps.size(); ++i) {
-    const std::string& kernel = opened.plan.steps[i].kernel;
-    const auto known =
-        std::find_if(launches.begin(), launches.end(), [&](const auto& l) { return l.kernel == kernel; });
-    author::LaunchTime& launch = known != launches.end() ? *known : launches.emplace_back(author::LaunchTime{kernel});
+    author::LaunchTime& launch = launch_of(launches, opened.plan.steps[i].kernel);
     launch.seconds += times->step_seconds[i];
     ++launch.launches;
   }
   return launches;
 }
 
+Result<Meter::Measured> Meter::predict(const kernel::Candidate& candidate) {
+  const Device::Wish wish(device_);
+  const auto built = build(candidate);
+  if (!built) return built.failure();
+  const Device::Turn turn(device_);
+  const auto prediction = target_.predict(built->compiled, built->plan, params_, inputs_);
+  if (!prediction) return prediction.failure();
+  Measured measured{prediction->seconds, 0, {}};
+  for (const target::Prediction::Step& step : prediction->steps) {
+    author::LaunchTime& launch = launch_of(measured.launches, step.kernel);
+    launch.seconds += step.seconds;
+    launch.bound = step.bound;
+    ++launch.launches;
+  }
+  return measured;
+}
+
 Result<Meter::Measured> Meter::measure(const kernel::Candidate& candidate, const kernel::Candidate* incumbent) {
+  if (!target_.measures()) return predict(candidate);
   const Device::Wish wish(device_);
   auto mine = open(candidate);
   if (!mine) return mine.failure();

@@ -164,7 +164,7 @@ void Pipeline::measure(const kernel::Candidate& candidate, Judged& judged) {
   }
   judged.seconds = measured->seconds;
   judged.launches = measured->launches;
-  if (incumbent) restore(incumbent->candidate, measured->incumbent_s);
+  if (measured->incumbent_s > 0) restore(incumbent->candidate, measured->incumbent_s);
   restore(candidate, measured->seconds);
 }
 

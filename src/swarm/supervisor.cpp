@@ -290,6 +290,7 @@ void Supervisor::take_verdict(Seat& seat, const Turn& turn, const kernel::Candid
   std::string words = verified ? author::feedback_of_time(judged.seconds, best ? best->seconds : 0, options_.roofline_s,
                                                           judged.launches)
                                : author::feedback_of(judged.verdict, candidate.source);
+  if (verified && !target_.measures()) words += "\nTimes are predicted by a model of the device.";
   if (judged.twin) words += "\nAn equal candidate was judged before; write something else.";
   const auto id = store_.plan_attempt({.run = options_.run,
                                        .author = candidate.author,

@@ -67,7 +67,7 @@ void Supervisor::play_off() {
     const auto again = meter_.measure(other.candidate, &first.candidate);
     if (!again) continue;
     other.seconds = std::min(other.seconds, again->seconds);
-    first.seconds = std::min(first.seconds, again->incumbent_s);
+    if (again->incumbent_s > 0) first.seconds = std::min(first.seconds, again->incumbent_s);
   }
 }
 
@@ -117,6 +117,7 @@ Account Supervisor::account() const {
   account.latency_median_s = percentile(latencies_s_, 0.5);
   account.latency_p95_s = percentile(latencies_s_, 0.95);
   account.device = device_.account();
+  account.predicted = !target_.measures();
   return account;
 }
 

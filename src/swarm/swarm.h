@@ -44,6 +44,7 @@ struct Account {
   author::Picodollars spent = 0, budget = 0;
   double best_s = 0;
   bool out_of_money = false, out_of_time = false;
+  bool predicted = false;  // the times are a model's, for the device is not here
   int twins = 0, judged = 0;
   double latency_median_s = 0, latency_p95_s = 0;  // from reply received to verdict returned
   Device::Account device;

@@ -63,6 +63,7 @@ std::string table_of(const Account& account) {
     line.erase(line.find_last_not_of(' ') + 1);
     text += line + "\n";
   }
+  if (account.predicted) text += "the times are predicted by a model of the device, not measured\n";
   return text + fmt::format("spent {} of {}; {} candidates judged, {} more were equal to one of them\n",
                             author::usd_text(account.spent), author::usd_text(account.budget), account.judged,
                             account.twins);

@@ -14,7 +14,7 @@ namespace kw::author {
 namespace {
 
 constexpr size_t kQuotedLines = 12, kProfiledKernels = 8;
-constexpr std::string_view kUnit = "candidate.cpp:";
+constexpr std::string_view kUnits[] = {"candidate.cpp:", "kernels.metal:", "kernels.cu:"};  // as compilers call it
 
 std::vector<std::string_view> lines_of(std::string_view text) {
   std::vector<std::string_view> lines;
@@ -30,10 +30,11 @@ std::vector<std::string_view> lines_of(std::string_view text) {
 std::vector<size_t> named_lines(std::string_view words) {
   std::vector<size_t> numbers;
   std::set<size_t> seen;
-  for (size_t at = 0; (at = words.find(kUnit, at)) != std::string_view::npos; at += kUnit.size()) {
-    const size_t number = std::strtoul(std::string(words.substr(at + kUnit.size(), 9)).c_str(), nullptr, 10);
-    if (number > 0 && seen.insert(number).second) numbers.push_back(number);
-  }
+  for (const std::string_view unit : kUnits)
+    for (size_t at = 0; (at = words.find(unit, at)) != std::string_view::npos; at += unit.size()) {
+      const size_t number = std::strtoul(std::string(words.substr(at + unit.size(), 9)).c_str(), nullptr, 10);
+      if (number > 0 && seen.insert(number).second) numbers.push_back(number);
+    }
   return numbers;
 }
 
