@@ -362,6 +362,8 @@ void Supervisor::serve_search() {
     ++search_.report.attempts;
     if (judged.verdict.outcome != judge::Outcome::verified) {
       ++search_.report.failures[judged.verdict.gate];
+      journal_.say(fmt::format("search: a candidate is {} at {}: {}", judge::name_of(judged.verdict.outcome),
+                               judged.verdict.gate, judged.verdict.reason));
       continue;
     }
     note_gain(search_, judged.seconds);
