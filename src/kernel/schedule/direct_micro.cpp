@@ -61,7 +61,11 @@ class MicroText {
     line("        for (int64_t k = 0; k < {}; ++k) {{", p_.sum_inner);
     for (int64_t at = 0; fetches && at < pace; at += p_.x.step) line("          __builtin_prefetch(next + {});", at);
     if (fetches) line("          next += {};", pace);
-    for (int64_t tap = 0; tap < p_.x.taps; ++tap) products(tap, turn);
+    for (int64_t tap = 0; tap < p_.x.taps; ++tap) {
+      // Without it GCC keeps every place's broadcast from tap to tap and spills accumulators for them.
+      if (tap > 0) line("          __atomic_signal_fence(__ATOMIC_SEQ_CST);");
+      products(tap, turn);
+    }
     line("          a += {}; v += {};\n        }}\n      }}", p_.sum_inner_step, turn);
     line("    if (add | begin) {{");
     each_accumulator([&](int i, int j) { line("      c{}_{} += {};", i, j, kept(i, j)); });
