@@ -70,6 +70,7 @@ json account_json(const swarm::Account& a) {
           {"latency_s", {{"median", a.latency_median_s}, {"p95", a.latency_p95_s}}},
           {"device",
            {{"busy_s", a.device.busy_s},
+            {"idle_while_ready_s", a.device.idle_ready_s},
             {"idle_while_wanted_s", a.device.idle_waiting_s},
             {"measurements", a.device.measurements}}}};
 }

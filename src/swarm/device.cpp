@@ -55,25 +55,29 @@ class GatedTarget final : public target::Target {
 
 }  // namespace
 
-/// Books the time since the last change, then changes how many wish and how many measure.
-void Device::note(int wished, int measuring) {
+/// Books the time since the last change, then changes how many wish, wait for their turn and measure.
+void Device::note(int wished, int ready, int measuring) {
   const std::lock_guard guard(mutex_);
-  const double now = system_clock().now_s();
-  if (measuring_ > 0)
-    account_.busy_s += now - changed_s_;
-  else if (wished_ > 0)
-    account_.idle_waiting_s += now - changed_s_;
+  const double now = system_clock().now_s(), passed = now - changed_s_;
+  if (measuring_ > 0) account_.busy_s += passed;
+  if (measuring_ == 0 && wished_ > 0) account_.idle_waiting_s += passed;
+  if (measuring_ == 0 && ready_ > 0) account_.idle_ready_s += passed;
   changed_s_ = now;
   wished_ += wished;
+  ready_ += ready;
   measuring_ += measuring;
   if (measuring < 0) ++account_.measurements;
 }
 
-Device::Wish::Wish(Device& device) : device_(device) { device_.note(1, 0); }
-Device::Wish::~Wish() { device_.note(-1, 0); }
+Device::Wish::Wish(Device& device) : device_(device) { device_.note(1, 0, 0); }
+Device::Wish::~Wish() { device_.note(-1, 0, 0); }
 
-Device::Turn::Turn(Device& device) : device_(device), wish_(device), lock_(device.turn_) { device_.note(0, 1); }
-Device::Turn::~Turn() { device_.note(0, -1); }
+Device::Turn::Turn(Device& device) : device_(device), wish_(device), lock_(device.turn_, std::defer_lock) {
+  device_.note(0, 1, 0);
+  lock_.lock();
+  device_.note(0, -1, 1);
+}
+Device::Turn::~Turn() { device_.note(0, 0, -1); }
 
 Device::Account Device::account() const {
   const std::lock_guard guard(mutex_);

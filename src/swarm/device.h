@@ -11,7 +11,8 @@ class Device {
  public:
   struct Account {
     double busy_s = 0;          // measuring
-    double idle_waiting_s = 0;  // not measuring although there was something to measure
+    double idle_ready_s = 0;    // not measuring although a measurement waited for its turn
+    double idle_waiting_s = 0;  // the same, what was still being prepared for its measurement included
     int measurements = 0;
   };
   /// Somebody has something to measure from here on; what is still to be prepared counts as waiting.
@@ -41,11 +42,11 @@ class Device {
   Account account() const;
 
  private:
-  void note(int wished, int measuring);
+  void note(int wished, int ready, int measuring);
 
   std::mutex turn_;
   mutable std::mutex mutex_;
-  int wished_ = 0, measuring_ = 0;
+  int wished_ = 0, ready_ = 0, measuring_ = 0;
   double changed_s_ = 0;
   Account account_;
 };

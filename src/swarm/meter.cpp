@@ -15,6 +15,7 @@ struct RoundRow {
   double drop;
 };
 constexpr RoundRow kRounds[] = {{1, 0.004, 2.0}, {2, 0.01, 1.25}, {5, 0.02, 0}};
+constexpr double kLaunch_s = 5e-6;  // of a kernel on a device that is not here
 constexpr int kMostCalls = 500, kProfiledCalls = 20;
 
 double median(std::vector<double> values) {
@@ -99,13 +100,33 @@ std::vector<author::LaunchTime> Meter::profile(Opened& opened) {
   return launches;
 }
 
+namespace {
+
+/// The least that a target without a model can say: each launch costs its start, and its buffers pass through memory.
+target::Prediction traffic_model(const kernel::BoundPlan& plan, const target::Facts& facts) {
+  target::Prediction prediction{.device = facts.name, .model = "traffic"};
+  for (const auto& launch : plan.steps) {
+    target::Prediction::Step step{.kernel = launch.kernel, .bound = "memory"};
+    for (const auto& arg : launch.args)
+      if (const int* buffer = std::get_if<int>(&arg))
+        step.bytes += static_cast<double>(plan.buffers[static_cast<size_t>(*buffer)].bytes);
+    step.seconds = kLaunch_s + step.bytes / facts.bytes_per_s;
+    prediction.seconds += step.seconds;
+    prediction.steps.push_back(std::move(step));
+  }
+  return prediction;
+}
+
+}  // namespace
+
 Result<Meter::Measured> Meter::predict(const kernel::Candidate& candidate) {
   const Device::Wish wish(device_);
   const auto built = build(candidate);
   if (!built) return built.failure();
   const Device::Turn turn(device_);
-  const auto prediction = target_.predict(built->compiled, built->plan, params_, inputs_);
-  if (!prediction) return prediction.failure();
+  auto prediction = target_.predict(built->compiled, built->plan, params_, inputs_);
+  if (!prediction && prediction.failure().id != "predict.model") return prediction.failure();
+  if (!prediction) prediction = traffic_model(built->plan, target_.facts());
   Measured measured{prediction->seconds, 0, {}};
   for (const target::Prediction::Step& step : prediction->steps) {
     author::LaunchTime& launch = launch_of(measured.launches, step.kernel);
@@ -116,32 +137,54 @@ Result<Meter::Measured> Meter::predict(const kernel::Candidate& candidate) {
   return measured;
 }
 
+/// The incumbent's session, opened where it is not open yet.
+Result<target::Session*> Meter::rival(const kernel::Candidate& incumbent) {
+  if (rival_ && rival_key_ == incumbent.key()) return rival_.get();
+  auto opened = open(incumbent);
+  if (!opened) return opened.failure();
+  rival_ = std::move(opened->session);
+  rival_key_ = incumbent.key();
+  return rival_.get();
+}
+
+/// In rounds, until the slower one is clear.
+Result<Meter::Measured> Meter::race(target::Session& session, const kernel::Candidate* incumbent) {
+  target::Session* other = &session;
+  if (incumbent != nullptr) {
+    const auto opened = rival(*incumbent);
+    if (!opened) return opened.failure();
+    other = *opened;
+  }
+  const auto first = time_once(session, inputs_, 1e-3, kRounds[0].seconds);
+  if (!first) return first.failure();
+  const auto other_first = time_once(*other, inputs_, *first, kRounds[0].seconds);
+  if (!other_first) return other_first.failure();
+  Measured measured{*first, *other_first, {}};
+  for (const RoundRow& row : kRounds) {
+    if (Status done = turns(session, *other, inputs_, row, measured.seconds, measured.incumbent_s); !done)
+      return done.failure();
+    if (row.drop > 0 && measured.seconds > row.drop * measured.incumbent_s) break;
+  }
+  if (incumbent != nullptr) return measured;
+  return Measured{std::min(measured.seconds, measured.incumbent_s), 0, {}};
+}
+
 Result<Meter::Measured> Meter::measure(const kernel::Candidate& candidate, const kernel::Candidate* incumbent) {
   if (!target_.measures()) return predict(candidate);
   const Device::Wish wish(device_);
   auto mine = open(candidate);
   if (!mine) return mine.failure();
-  std::unique_ptr<target::Session> other;
-  if (incumbent != nullptr) {
-    auto opened = open(*incumbent);
-    if (!opened) return opened.failure();
-    other = std::move(opened->session);
-  }
   const Device::Turn turn(device_);
-  target::Session& session = *mine->session;
-  target::Session& rival = other ? *other : session;
-  const auto first = time_once(session, inputs_, 1e-3, kRounds[0].seconds);
-  if (!first) return first.failure();
-  const auto rival_first = time_once(rival, inputs_, *first, kRounds[0].seconds);
-  if (!rival_first) return rival_first.failure();
-  Measured measured{*first, *rival_first, {}};
-  for (const RoundRow& row : kRounds) {
-    if (Status done = turns(session, rival, inputs_, row, measured.seconds, measured.incumbent_s); !done)
-      return done.failure();
-    if (row.drop > 0 && measured.seconds > row.drop * measured.incumbent_s) break;
+  auto measured = race(*mine->session, incumbent);
+  if (!measured) {
+    rival_.reset();  // it may be the one that failed
+    return measured;
   }
-  if (!other) measured = {std::min(measured.seconds, measured.incumbent_s), 0, {}};
-  measured.launches = profile(*mine);
+  measured->launches = profile(*mine);
+  if (incumbent == nullptr || measured->seconds < measured->incumbent_s) {
+    rival_ = std::move(mine->session);
+    rival_key_ = candidate.key();
+  }
   return measured;
 }
 

@@ -34,12 +34,17 @@ class Meter {
   Result<Opened> open(const kernel::Candidate& candidate);
   std::vector<author::LaunchTime> profile(Opened& opened);
   Result<Measured> predict(const kernel::Candidate& candidate);
+  Result<target::Session*> rival(const kernel::Candidate& incumbent);
+  Result<Measured> race(target::Session& session, const kernel::Candidate* incumbent);
 
   const graph::Problem& problem_;
   target::Target& target_;
   Device& device_;
   std::vector<Tensor> inputs_;
   std::map<std::string, Tensor> params_;
+  // The best so far, kept open because every candidate is measured against it; touched in a turn at the device only.
+  std::string rival_key_;
+  std::unique_ptr<target::Session> rival_;
 };
 
 }  // namespace kw::swarm

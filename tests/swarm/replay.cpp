@@ -93,6 +93,7 @@ int run(const std::string& module, const std::string& recording, bool serial) {
                            {"judged", pipeline.judged()},
                            {"equal", pipeline.twins()},
                            {"device_busy_s", account.busy_s},
+                           {"device_idle_while_ready_s", account.idle_ready_s},
                            {"device_idle_while_wanted_s", account.idle_waiting_s},
                            {"latency_median_s", percentile(tally.latencies_s, 0.5)},
                            {"latency_p95_s", percentile(tally.latencies_s, 0.95)},

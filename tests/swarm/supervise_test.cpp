@@ -59,6 +59,15 @@ class ScriptedTarget final : public target::Target {
     std::ofstream(folder_.path() / "same") << "one binary";
     return target::Compiled{source, "", (folder_.path() / "same").string(), 0, false};
   }
+  bool measures() const override { return measures_; }
+  Result<target::Prediction> predict(const target::Compiled& compiled, const kernel::BoundPlan& plan,
+                                     const std::map<std::string, Tensor>& params,
+                                     const std::vector<Tensor>& inputs) override {
+    if (!predicts_) return Target::predict(compiled, plan, params, inputs);
+    const double seconds = std::atof(compiled.key.c_str() + compiled.key.find("us(") + 3) * 1e-6;
+    return target::Prediction{.seconds = seconds, .steps = {{.kernel = "k", .bound = "memory", .seconds = seconds}}};
+  }
+  bool measures_ = true, predicts_ = true;
   Result<std::unique_ptr<target::Session>> open(const target::Compiled& compiled, const kernel::BoundPlan&) override {
     const bool wrong = compiled.key.find("wrong") != std::string::npos;
     if (compiled.key.find("held") != std::string::npos)
@@ -338,6 +347,23 @@ struct Queue {
 };
 
 }  // namespace
+
+TEST_CASE("where the device is not here, predictions rank the kernels and are called so") {
+  Run run;
+  run.target.measures_ = false;
+  run.options.attempts = 2;
+  Voice a("a", {reply_with("us(50);"), reply_with("us(10);")}), b("b", {reply_with("us(30);")});
+  const auto result = run.go({&a, &b});
+  CHECK(result.best->source.find("us(10)") != std::string::npos);
+  CHECK(result.account.best_s == doctest::Approx(10e-6));
+  CHECK(a.prompts[1].find("predicted by a model of the device") != std::string::npos);
+  CHECK(a.prompts[1].find("held up by memory") != std::string::npos);
+  CHECK(table_of(result.account).find("not measured") != std::string::npos);
+  Run other;
+  other.target.measures_ = other.target.predicts_ = false;
+  Voice c("c", {reply_with("us(50);")});
+  CHECK(other.go({&c}).account.best_s > 5e-6);  // by its launch and its traffic
+}
 
 TEST_CASE("a backlog of one author does not delay another") {
   Queue queue(1);
