@@ -60,10 +60,10 @@ Lowered DirectLowering::lower() {
   if (std::none_of(function.params.begin(), function.params.end(), [&](const auto& p) { return p.name == source; }))
     function.params.push_back({source, DType::f32, true, false});
   if (problem_.weight >= 0) function.params.push_back({weights_, DType::f32, true, false});
-  out_.steps.push_back(Launch{function.name,
-                              launch_args(function.params),
-                              {shape_.line_tasks(), shape_.group_tasks(), problem_.outer.size()},
-                              {1, 1, 1}});
+  out_.steps.emplace_back(Launch{function.name,
+                                 launch_args(function.params),
+                                 {shape_.line_tasks(), shape_.group_tasks(), problem_.outer.size()},
+                                 {1, 1, 1}});
   out_.functions.push_back(std::move(function));
   return std::move(out_);
 }
@@ -78,7 +78,7 @@ void DirectLowering::add_pack() {
   body = one(tile::loop(Bind::grid, "filters_at", 0, shape_.groups, std::move(body)));
   tile::Function function{weights_ + "_pack", kernel_params(task_.graph, reader, {}), std::move(body)};
   function.params.push_back({weights_, DType::f32, true, true});
-  out_.prepare.push_back(Launch{function.name, launch_args(function.params), {shape_.groups, outer, 1}, {1, 1, 1}});
+  out_.prepare.emplace_back(Launch{function.name, launch_args(function.params), {shape_.groups, outer, 1}, {1, 1, 1}});
   out_.functions.push_back(std::move(function));
 }
 

@@ -44,7 +44,7 @@ class RecurLowering {
     first_turn();
     auto repeat = std::make_shared<Repeat>();
     repeat->count = attr_.steps;
-    repeat->index = "t";
+    repeat->index.assign(1, 't');  // GCC 12 warns falsely of a copied literal
     repeat->steps = std::move(made->steps);
     add_turn(repeat->steps, made->value_names);
     if (attr_.steps > 0) out_.steps.emplace_back(std::move(repeat));

@@ -74,7 +74,7 @@ Lowered WindowLowering::lower() {
   body = one(tile::loop(Bind::grid, "band", 0, shape_.bands, std::move(body)));
   body = one(tile::loop(Bind::grid, "task", 0, tasks, std::move(body)));
   tile::Function function{task_.name, kernel_params(task_.graph, reader_, task_.piece.outputs), std::move(body)};
-  out.steps.push_back(Launch{function.name, launch_args(function.params), {tasks, shape_.bands, 1}, {1, 1, 1}});
+  out.steps.emplace_back(Launch{function.name, launch_args(function.params), {tasks, shape_.bands, 1}, {1, 1, 1}});
   out.functions.push_back(std::move(function));
   return out;
 }
