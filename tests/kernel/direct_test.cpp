@@ -66,7 +66,7 @@ test::Case calm_case(const graph::Graph& g) {
   test::Case c = test::random_case(g);
   for (auto& [name, t] : c.params) {
     const int64_t count = element_count(t.shape);
-    const double scale = 1 / std::sqrt(static_cast<double>(count / t.shape[0]));
+    const double scale = std::sqrt(static_cast<double>(t.shape[0]) / static_cast<double>(count));
     for (int64_t i = 0; i < count; ++i) store_element(t, i, load_element(t, i) * scale);
   }
   return c;
