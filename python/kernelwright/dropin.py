@@ -17,6 +17,7 @@ from torch.nn.modules import module as _modules
 from torch.utils import _pytree as pytree
 
 from kernelwright.fallback import Fallback
+from kernelwright.mps import MetalEngine, MetalUnavailable
 
 _DTYPES = {
     "f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32, "f64": torch.float64, "bool": torch.bool,
@@ -52,7 +53,7 @@ class DropIn(torch.nn.Module):
     _trains: bool
     _mode_matters: bool
     _calls: list[int]  # by kernels, by the original
-    _engine: _Engine | None
+    _engine: _Engine | MetalEngine | None
     _in_spec: Any
     _out_spec: Any
     _names: list[str]
@@ -104,6 +105,8 @@ class DropIn(torch.nn.Module):
         """Calls by the kernels and by the original, and what the package says of itself."""
         kept = {key: self._manifest.get(key) for key in ("verdict", "target", "mode")}
         isa = self._engine.isa if self._engine else None
+        if isinstance(self._engine, MetalEngine):
+            kept["comparison"] = self._engine.comparison
         return {"kernel_calls": self._calls[0], "original_calls": self._calls[1], "isa": isa, **kept}
 
     def _in_mode(self) -> bool:
@@ -189,6 +192,8 @@ class DropIn(torch.nn.Module):
                 return f"no Plan covers the shape {list(getattr(leaf, 'shape', []))}, only {wanted}"
             if leaf.dtype != _DTYPES[row["dtype"]]:
                 return f"no Plan covers {leaf.dtype}, only {wanted}"
+            if isinstance(self._engine, MetalEngine):
+                return "the original is faster here, or the module is not on the GPU"
             if not leaf.is_cpu:
                 return f"the kernels run on the CPU, an input is on {leaf.device}"
             if not leaf.is_contiguous():
@@ -282,13 +287,15 @@ class _Engine:
         _checked(self._library, self._library.kw_prepare(self._handle))
 
 
-def _make_engine(owner: DropIn, path: str, manifest: dict[str, Any], threads: int) -> _Engine | None:
+def _make_engine(owner: DropIn, path: str, manifest: dict[str, Any], threads: int) -> _Engine | MetalEngine | None:
     """None when the package says that the original runs, or this machine has none of its instruction sets."""
     if manifest["verdict"] != "verified":
         return None
     try:
+        if manifest.get("target") == "metal":
+            return MetalEngine(owner, path, manifest, _slot)
         return _Engine(owner, path, manifest, threads)
-    except PackageError as error:
+    except (PackageError, MetalUnavailable) as error:
         warnings.warn(f"kernelwright: {error}; the original runs instead", RuntimeWarning, stacklevel=4)
         return None
 

@@ -6,6 +6,8 @@
 #include "app/result.h"
 #include "app/workspace.h"
 #include "author/llm/reply.h"
+#include "base/hash.h"
+#include "base/process.h"
 #include "bench/bench.h"
 #include "bench/oracle.h"
 #include "judge/adequacy.h"
@@ -125,6 +127,31 @@ json adequacy_json(const graph::Problem& problem, const judge::Adequacy& adequac
           {"mutants", mutants}};
 }
 
+/// Apple's compiler turns the package's source into a library beside the package; its name holds the source's hash, so
+/// that a loader never takes it for another's. throws UserError
+fs::path compile_metallib(const package::OpenedPackage& opened) {
+  if (opened.target != "metal" || opened.variants.empty())
+    throw UserError({"package.target", fmt::format("`{}` holds no Metal kernels", opened.path),
+                     "make it with `kernelwright optimize --target metal`"});
+  const std::string& source = opened.variants.front().source;
+  constexpr size_t hash_digits = 16;
+  const fs::path made =
+      fs::path(opened.path).replace_extension("." + sha256(source).substr(0, hash_digits) + ".metallib");
+  TempDir folder("kernelwright-metallib");
+  const fs::path text = folder.path() / "kernels.metal";
+  write_file_atomic(text, source).value_or_throw();
+  const Failure missing{"package.xcrun", "Apple's Metal compiler is not here (`xcrun metal` does not run)",
+                        "run this on a Mac with Xcode; without it the package compiles its source when it is loaded"};
+  const auto found = run_process({"xcrun", "-sdk", "macosx", "-f", "metal"});
+  if (!found || found->exit_code != 0) throw UserError(missing);
+  const auto reply = run_process(
+      {"xcrun", "-sdk", "macosx", "metal", "-fno-fast-math", "-o", made.string(), text.string()}, {.timeout_s = 600});
+  if (!reply) throw UserError(missing);
+  if (reply->exit_code != 0)
+    throw UserError({"package.metallib", "Apple's compiler refuses the source: " + reply->err.substr(0, 2000), ""});
+  return made;
+}
+
 }  // namespace
 
 int run_adequacy(const CommonOptions& common, const AdequacyOptions& options) {
@@ -191,6 +218,12 @@ int run_bench_verb(const CommonOptions& common, const BenchOptions& options) {
 int run_package(const CommonOptions& common, const PackageOptions& options) {
   const auto opened = package::open_package(options.package).value_or_throw();
   Output out(common);
+  if (options.metallib) {
+    const std::string made = compile_metallib(opened).string();
+    out.object({{"type", "result"}, {"schema_version", 1}, {"metallib", made}});
+    out.text("compiled " + made);
+    return 0;
+  }
   json last = json::parse(opened.manifest_json);
   last["type"] = "result";
   out.object(last);

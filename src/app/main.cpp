@@ -95,7 +95,10 @@ void add_bench(CLI::App& verb, BenchOptions& o) {
 
 void add_package(CLI::App& verb, PackageOptions& o) {
   verb.add_option("package", o.package, "A package")->required();
-  verb.add_flag("--inspect", o.inspect, "Print what it holds, after checking every hash")->required();
+  auto* what = verb.add_option_group("what", "What to do with it");
+  what->add_flag("--inspect", o.inspect, "Print what it holds, after checking every hash");
+  what->add_flag("--metallib", o.metallib, "On a Mac: compile its Metal source offline, into a file beside it");
+  what->require_option(1);
 }
 
 void add_emulate(CLI::App& verb, EmulateOptions& o) {

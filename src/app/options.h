@@ -67,6 +67,7 @@ struct BenchOptions {
 struct PackageOptions {
   std::string package;
   bool inspect = false;
+  bool metallib = false;  // compile the Metal source offline, on a Mac
 };
 
 struct EmulateOptions {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -155,3 +156,55 @@ def test_checks_find_what_results_hide(small: Path, tmp_path: Path) -> None:
     assert "checks" in reply.stdout
     right = verify_candidate(small, tmp_path, KERNEL.replace("BOUND", "1320"), PLAN)
     assert right.returncode == 0, right.stdout
+
+
+STAND_IN = """import sys
+
+import torch
+
+import kernelwright
+from kernelwright import metal, mps
+
+torch.mps.compile_shader = metal.compile_shader
+mps.ROUNDS = 1
+module = kernelwright.load(sys.argv[1])
+torch.manual_seed(3)
+x = torch.randn(40, 33)
+with torch.no_grad():
+    for value in (3.0, 5.0):  # the second after a change of the parameter
+        module.scale.fill_(value)
+        torch.testing.assert_close(module(x), torch.relu(x) * value + 1)
+    torch.testing.assert_close(module(x[:7]), torch.relu(x[:7]) * 5 + 1)  # another shape: the original
+print(module.stats())
+"""
+
+
+def load_in_process(package: Path, **env: str) -> str:
+    words = [sys.executable, "-W", "ignore", "-c", STAND_IN, str(package)]
+    given = {**os.environ, "PYTHONPATH": str(ROOT / "python"), "KERNELWRIGHT": str(BINARY), **env}
+    reply = subprocess.run(words, env=given, text=True, capture_output=True, timeout=600, check=False)
+    assert reply.returncode == 0, reply.stderr
+    return reply.stdout
+
+
+def test_the_package_runs_through_compile_shader(small: Path) -> None:
+    """torch.mps is the emulator's here; parameters may change, other shapes run the original."""
+    said = load_in_process(small / "out.kw", KERNELWRIGHT_MPS_DEVICE="cpu")
+    assert "'kernel_calls': 2, 'original_calls': 1" in said, said
+
+
+def test_kernels_that_are_slower_on_the_spot_are_not_used(small: Path) -> None:
+    """The emulator is slower than PyTorch on a CPU: the comparison at the first call must find that."""
+    said = load_in_process(small / "out.kw", KERNELWRIGHT_MPS_DEVICE="cpu", KERNELWRIGHT_MPS_COMPARE="1")
+    assert "'slower': True" in said, said
+    assert "'kernel_calls': 0" in said
+
+
+def test_without_a_mac_the_original_runs(small: Path) -> None:
+    assert "'kernel_calls': 0" in load_in_process(small / "out.kw")
+
+
+def test_offline_compilation_asks_for_a_mac(small: Path) -> None:
+    reply = run("package", "out.kw", "--metallib", cwd=small)
+    assert reply.returncode == 2
+    assert "xcrun metal" in reply.stderr

@@ -155,9 +155,9 @@ std::vector<const ArgumentDescription*> buffer_arguments(const KernelDescription
 }
 
 Result<emulator::KernelModule> MetalCode::build(bool checked, bool profile) {
-  (void)profile;
   emulator::CompileOptions options;
   options.mode.checked = checked;
+  options.mode.profile = profile;
   auto module = emulator::compile_source(toolchain_, {.text = source_, .name = "kernels.metal"}, options);
   if (!module) return renamed(module.failure());
   return module;

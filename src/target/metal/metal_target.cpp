@@ -7,7 +7,7 @@
 #include <mutex>
 
 #include "target/cpu/toolchain.h"
-#include "target/metal/session.h"
+#include "target/metal/predict.h"
 
 namespace kw::target {
 namespace {
@@ -43,6 +43,11 @@ class MetalTarget final : public Target {
 
   Result<std::unique_ptr<Session>> open(const Compiled& compiled, const kernel::BoundPlan& plan) override {
     return open_metal_session(code_of(compiled), plan, threads_);
+  }
+
+  Result<Prediction> predict(const Compiled& compiled, const kernel::BoundPlan& plan,
+                             const std::map<std::string, Tensor>& params, const std::vector<Tensor>& inputs) override {
+    return predict_plan(*code_of(compiled), plan, chip_, threads_, params, inputs);
   }
 
  private:
