@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 JOBS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 DEMO ?= examples/modules/groupnorm_silu.py
 
-.PHONY: help setup setup-dev build demo test bench lint format fuzz clean
+.PHONY: help setup setup-dev build demo test bench judge-report lint format fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ test: setup-dev build ## everything that this machine can run
 
 bench: setup-dev build ## every example module against every baseline
 	@$(PYTHON) scripts/bench.py --binary $(BUILD)/kernelwright $(BENCH_FLAGS)
+
+judge-report: setup-dev build ## the judge before hostile, faulty and honest kernels, and what other checks let through
+	@$(PYTHON) scripts/judge_report.py --build $(BUILD)
 
 lint: setup-dev build ## clang-format, clang-tidy, ruff, mypy
 	@scripts/lint.sh $(BUILD)

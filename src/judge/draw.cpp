@@ -101,6 +101,11 @@ void fill_constant(Tensor& t, const InputDomain&, uint64_t seed, int) {
   fill_each(t, seed, [=](Random&, int64_t) { return value; });
 }
 
+/// The mirror of offset: a maximum that starts at 0, or none at all, makes every exponential vanish.
+void fill_sunken(Tensor& t, const InputDomain&, uint64_t seed, int) {
+  fill_each(t, seed, [](Random& r, int64_t) { return r.normal() - 1e4; });
+}
+
 void fill_negative(Tensor& t, const InputDomain&, uint64_t seed, int) {
   fill_each(t, seed, [](Random& r, int64_t) { return -0x1p-10 - std::abs(r.normal()); });
 }
@@ -264,6 +269,7 @@ const std::vector<SuiteRow>& suite_table() {
       {"integers", "wrong indices: exact arithmetic must agree bit for bit", fill_integers},
       {"cancelling", "lost low bits where sums cancel", fill_cancelling},
       {"offset", "softmax without its maximum, E[x^2] - E[x]^2", fill_offset},
+      {"sunken", "maxima that start from 0 before an exponential", fill_sunken},
       {"small", "a wrong epsilon; terms that matter near zero only", fill_small},
       {"constant", "divisions by a spread of zero; the order of ties", fill_constant},
       {"negative", "maxima that start from 0, padding by 0", fill_negative},

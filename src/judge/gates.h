@@ -70,6 +70,7 @@ Finding gate_source(Trial& trial);
 Finding gate_compile(Trial& trial);
 Finding gate_sandbox(Trial& trial);
 Finding gate_load(Trial& trial);
+Finding gate_isolation(Trial& trial);
 Finding gate_widths(Trial& trial);
 Finding gate_alignment(Trial& trial);
 Finding gate_hidden(Trial& trial);

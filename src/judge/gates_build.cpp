@@ -39,7 +39,7 @@ Finding refusal_of(const Failure& failure) {
 }  // namespace
 
 Finding finding_of(const Failure& failure, const std::string& what) {
-  const bool its_fault = failure.id == "run.crash" || failure.id == "run.timeout";
+  const bool its_fault = failure.id == "run.crash" || failure.id == "run.timeout" || failure.id == "run.overrun";
   const std::string text = "the call failed " + what + ": " + words(failure);
   return its_fault ? rejected(text) : inconclusive(text);
 }
@@ -56,7 +56,7 @@ Finding gate_plan(Trial& trial) {
 }
 
 Finding gate_source(Trial& trial) {
-  if (trial.candidate.source.empty()) return rejected("the source is empty");
+  if (trial.candidate.source.find_first_not_of(" \t\r\n") == std::string::npos) return rejected("the source is empty");
   if (trial.candidate.source.size() > source_limit_bytes) return rejected("the source is longer than 8 MiB");
   return passed("a source of " + std::to_string(trial.candidate.source.size()) + " bytes");
 }

@@ -22,7 +22,7 @@ struct CaseRow {
 
 constexpr uint32_t fill_nan = 0x7fc00000, fill_huge = 0x71800000 /* 2^100 */, fill_zero = 0;
 
-constexpr std::array<CaseRow, 13> case_rows = {{
+constexpr std::array<CaseRow, 14> case_rows = {{
     {"own", ParamDraw::own, true, true, true, fill_nan, 0},
     {"normal", ParamDraw::redrawn, true, true, true, fill_huge, 1},
     {"specials", ParamDraw::own, true, true, false, fill_zero, 0},
@@ -33,6 +33,7 @@ constexpr std::array<CaseRow, 13> case_rows = {{
     {"offset", ParamDraw::own, false, false, false, fill_zero, 0},
     {"cancelling", ParamDraw::own, false, false, false, fill_nan, 1},
     {"negative", ParamDraw::redrawn, false, false, false, fill_huge, 0},
+    {"sunken", ParamDraw::own, false, false, false, fill_nan, 0},
     {"small", ParamDraw::redrawn, false, false, false, fill_nan, 0},
     {"constant", ParamDraw::redrawn, false, false, false, fill_huge, 0},
     {"normal", ParamDraw::own, false, false, false, fill_nan, 0},

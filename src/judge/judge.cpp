@@ -86,6 +86,7 @@ const std::vector<GateRow>& gate_table() {
       {"checks", gate_checks, true},
       {"poison", gate_poison, true},
       {"rerun", gate_rerun, true},
+      {"isolation", gate_isolation, true},
       {"widths", gate_widths, false},
       {"alignment", gate_alignment, false},
       {"numerics", gate_suites, true},

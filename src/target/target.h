@@ -29,7 +29,8 @@ struct RunOptions {
   int threads = 0;  // 0: the target's width
   double timeout_s = 20;
   uint64_t fill_bits = 0x7fc00000;  // 32-bit pattern that poisons outputs and scratch
-  int64_t base_offset_bytes = 0;    // shifts input and output base pointers off 64-byte alignment
+  bool isolated = false;  // each group of a launch sees memory as it was before the launch; conflicting writes fail
+  int64_t base_offset_bytes = 0;  // shifts input and output base pointers off 64-byte alignment
 };
 
 struct RunReply {

@@ -148,6 +148,11 @@ std::vector<PlantedFault> planted_faults() {
                       if (std::isnan(load_element(out[0], i))) store_element(out[0], i, 0);
                   }),
                   "numerics.specials"});
+  Faults ordered;
+  ordered.conditions = [](auto& out, const auto& options) {
+    if (options.isolated) store_element(out[0], 40, std::nextafter(out[0].template as<float>()[40], 9.0f));
+  };
+  rows.push_back({"a group that reads what another one writes", ordered, "isolation"});
   Faults racing;
   racing.conditions = [](auto& out, const auto& options) {
     if (options.threads == 3) store_element(out[0], 9, std::nextafter(out[0].template as<float>()[9], 9.0f));
@@ -329,6 +334,7 @@ TEST_CASE("failures of the parts: whose fault it is decides the outcome") {
                       {"plan.kernel", "", Outcome::rejected, "plan"},
                       {"", "run.crash", Outcome::rejected, "numerics.own"},
                       {"", "run.timeout", Outcome::rejected, "numerics.own"},
+                      {"", "run.overrun", Outcome::rejected, "numerics.own"},
                       {"", "run.sandbox", Outcome::inconclusive, "numerics.own"}};
   for (const Row& row : rows) {
     Faults faults;

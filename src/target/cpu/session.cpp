@@ -339,6 +339,7 @@ Result<RunReply> CpuSession::run(const std::vector<Tensor>& inputs, const RunOpt
   request.threads = options.threads > 0 ? options.threads : threads_;
   request.fill_bits = static_cast<uint32_t>(options.fill_bits);
   request.shift_bytes = shift;
+  request.isolated = options.isolated;
   const auto answer = ask(request, "", options.timeout_s);
   if (!answer) return answer.failure();
   RunReply reply;

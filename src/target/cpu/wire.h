@@ -15,6 +15,8 @@ struct Request {
   int32_t warmup = 0;
   int32_t calls = 0;
   int32_t by_step = 0;
+  int32_t isolated = 0;
+  int32_t reserved = 0;
   uint64_t shift_bytes = 0;
   uint64_t text_bytes = 0;  // the program, for load
 };

@@ -13,6 +13,7 @@
 #include "base/sandbox.h"
 #include "runtime/engine.h"
 #include "target/cpu/crash.h"
+#include "target/cpu/isolate.h"
 #include "target/cpu/layout.h"
 #include "target/cpu/wire.h"
 
@@ -28,6 +29,7 @@ using runtime::Role;
 constexpr uint64_t rotation_bytes = 64u << 20;  // inputs of a timed run cycle through about this much
 constexpr int max_rotation = 8;
 constexpr unsigned char canary = 0xa5;
+constexpr uint64_t guard_bytes = 1 << 20;  // on both sides of a buffer: a stride or two past its end is still caught
 
 void fill(char* begin, uint64_t bytes, uint32_t pattern) {
   uint64_t i = 0;
@@ -63,6 +65,7 @@ class Worker {
   bool intact();
   bool bind(const Request& request);
   bool run(const Request& request);
+  bool run_isolated();
   bool time(const Request& request, std::vector<double>& times);
   bool build_timed(int threads);
   std::vector<double> medians(std::vector<std::vector<double>>& samples) const;
@@ -77,15 +80,15 @@ class Worker {
   std::vector<std::vector<char*>> rotation_;  // sets of input and output bases, by buffer
 };
 
-/// Each region between two pages that nobody may touch; inputs and parameters cannot be written at all.
+/// Each region between two stretches that nobody may touch; inputs and parameters cannot be written at all.
 bool Worker::map_regions() {
-  const uint64_t page = page_bytes();
   for (size_t i = 0; i < program_.buffers.size(); ++i) {
     const Layout::Region& region = layout_.regions[i];
     const BufferSpec& buffer = program_.buffers[i];
-    void* whole = ::mmap(nullptr, region.bytes + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* whole =
+        ::mmap(nullptr, region.bytes + 2 * guard_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (whole == MAP_FAILED) return false;
-    char* inside = static_cast<char*>(whole) + page;
+    char* inside = static_cast<char*>(whole) + guard_bytes;
     const bool constant = buffer.role == Role::input || buffer.role == Role::parameter;
     const int rights = constant ? PROT_READ : PROT_READ | PROT_WRITE;
     const int flags = MAP_FIXED | (region.shared ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS);
@@ -186,14 +189,25 @@ bool Worker::bind(const Request& request) {
   return intact();
 }
 
+bool Worker::run_isolated() {
+  std::string fault;
+  for (size_t step = 0; step < program_.steps.size() && fault.empty(); ++step) {
+    const runtime::Launch& launch = program_.steps[step];
+    fault = isolate(program_, launch, entries_[static_cast<size_t>(launch.kernel)], places_);
+  }
+  if (!fault.empty()) error = fault;
+  return fault.empty();
+}
+
 bool Worker::run(const Request& request) {
   place(request.shift_bytes);
   poison(false, request.fill_bits);
   engine_->set_threads(request.threads);
   blame_crashes_on(engine_.get());
-  engine_->run();
+  const bool good = !request.isolated || run_isolated();
+  if (!request.isolated) engine_->run();
   blame_crashes_on(nullptr);
-  return intact();
+  return good && intact();
 }
 
 /// Buffers as a package has them: arenas, aligned inputs, several sets in turn so that no input stays in cache by luck.
@@ -306,7 +320,7 @@ void Worker::serve() {
 
 uint64_t address_space(const Program& program, const Layout& layout) {
   uint64_t bytes = layout.shared_bytes + program.workspace_bytes + program.prepared_bytes;
-  for (const Layout::Region& region : layout.regions) bytes += region.bytes;
+  for (const Layout::Region& region : layout.regions) bytes += region.bytes + guard_bytes;
   return 4 * bytes + (uint64_t{4} << 30);
 }
 
