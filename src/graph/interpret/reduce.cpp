@@ -59,9 +59,10 @@ double sum_of(const double* x, int64_t n) {
 /// Does adding `x` after `before` round as the addition before it did? Roundings of equal terms share their sign.
 bool repeats(double x, double before) { return x != 0 && std::fabs(x) == std::fabs(before); }
 
-/// sum b_i + (2 sqrt(n) + 8 + r) u sum |x_i|; a sum of one term is exact. The square root holds for roundings that are
-/// independent. Those of the r terms that repeat the one before them are not: they may all point one way, and add up.
-/// Terms that together leave the type's range may overflow on the way, whatever their sum is.
+/// sum b_i + (2 sqrt(n) + 8 + r) u sum |x_i|, or n in place of the factor if less; a sum of one term is exact. The
+/// square root holds for roundings that are independent. Those of the r terms that repeat the one before them are not:
+/// they may all point one way, and add up. Terms that together leave the type's range may overflow on the way, whatever
+/// their sum is.
 Result1 reduce_sum(const Group& g) {
   const double value = sum_of(g.v, g.n);
   if (!std::isfinite(value)) return {value, special_bound(g)};
@@ -73,7 +74,9 @@ Result1 reduce_sum(const Group& g) {
     carried += bound_at(g, i);
     repeated += i > 0 && repeats(g.v[i], g.v[i - 1]);
   }
-  const double terms = 2 * std::sqrt(static_cast<double>(g.n)) + 8 + static_cast<double>(repeated);
+  // n roundings of at most u sum |x_i| each are the worst case, whatever their signs.
+  const double n = static_cast<double>(g.n), independent = 2 * std::sqrt(n) + 8;
+  const double terms = std::max(independent, std::min(n, independent + static_cast<double>(repeated)));
   const double factor = g.n > 1 ? terms * g.roundoff : 0;
   const bool overflows = size > g.largest && std::fabs(value) <= g.largest;
   return {value, overflows ? inf : carried + factor * size, overflows};
