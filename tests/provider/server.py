@@ -6,7 +6,8 @@ Gemini generateContent, and answers from data files.
 A scenario names, for each model, the steps that its attempts at a problem take; attempts are told apart by the
 Idempotency-Key, so a repeated question gets the same answer and is billed once. A step:
 
-    {"kernel": "correct"}                 tests/provider/kernels/PROBLEM/correct.md; PROBLEM is read off the prompt
+    {"kernel": "correct"}                 tests/provider/kernels/PROBLEM/correct.md, or metal_kernels.py; PROBLEM and
+                                          target are read off the prompt
     {"text": "..."} or {"file": "x.md"}   a fixed reply
     "form": "plain" | "tilde" | "object" | "untagged" | "chatty"
     "usage": {"input", "cached", "cache_write", "output", "reasoning"}, "delay_s", "chunk_bytes"
@@ -31,6 +32,8 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+import metal_kernels
 
 HERE = Path(__file__).resolve().parent
 Json = dict[str, Any]
@@ -205,11 +208,13 @@ class Script:
             out.write(json.dumps(row) + "\n")
 
 
-def reply_text(step: Json, problem: str) -> str:
+def reply_text(step: Json, problem: str, metal: bool) -> str:
     if "text" in step:
         text = str(step["text"])
     elif "file" in step:
         text = (HERE / step["file"]).read_text()
+    elif metal:
+        text = metal_kernels.reply(problem, step["kernel"])
     else:
         text = (HERE / "kernels" / problem / f"{step['kernel']}.md").read_text()
     return in_form(text, step.get("form", "plain"))
@@ -270,7 +275,7 @@ class Handler(BaseHTTPRequestHandler):
         problem = found.group(1) if found else ""
         step, number, tries = self.script.step(model, problem, row["key"])
         row.update(wire=wire, model=model, problem=problem, number=number, tries=tries, status=200)
-        row["prompt_bytes"] = len(prompt.encode())
+        row["prompt_bytes"], row["metal"] = len(prompt.encode()), "# The target: an Apple GPU" in prompt
         time.sleep(step.get("delay_s", 0))
         fault = step.get("fault", {})
         if tries > fault.get("times", 1 << 30):
@@ -296,7 +301,7 @@ class Handler(BaseHTTPRequestHandler):
         if kind in ("close", "hang"):
             self.close_connection = True
             return self.connection.shutdown(socket.SHUT_RDWR)
-        text = "x" * fault["bytes"] if kind == "huge" else reply_text(step, problem)
+        text = "x" * fault["bytes"] if kind == "huge" else reply_text(step, problem, row["metal"])
         usage = {**USAGE, **step.get("usage", {})}
         row["billed"] = usage
         events = list(WIRES[wire][1](model, pieces_of(text, step.get("chunk_bytes", 512)), usage))

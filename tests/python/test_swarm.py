@@ -15,6 +15,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 from swarm_harness import (
     BINARY,
     LONG,
@@ -44,9 +45,10 @@ def check_eight(result: Json, module: str, rows: list[Json]) -> None:
     assert round(result["swarm"]["spent_usd"] * 1e12) == billed(rows), module
 
 
-def test_eight_models(tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["cpu", "metal"])
+def test_eight_models(tmp_path: Path, target: str) -> None:
     """Winners are verified, the spend is exact to 10^-12 USD, and a second run ends the same."""
-    modules = MODULES if LONG else ["rms_norm"]
+    modules = MODULES if LONG else ["rms_norm" if target == "cpu" else "add_relu"]
     assert len(MODULES) == 10
     outcomes: list[list[tuple[bool, int, int]]] = []
     for again in range(2):
@@ -56,7 +58,7 @@ def test_eight_models(tmp_path: Path) -> None:
             outcome = []
             for module in modules:
                 before = len(server.requests())
-                result = optimize(server, module, list(STEPS), folder, "--attempts", 3)
+                result = optimize(server, module, list(STEPS), folder, "--attempts", 3, "--target", target)
                 rows = server.requests()[before:]
                 check_eight(result, module, rows)
                 authors = by_author(result)
