@@ -135,8 +135,7 @@ fs::path compile_metallib(const package::OpenedPackage& opened) {
                      "make it with `kernelwright optimize --target metal`"});
   const std::string& source = opened.variants.front().source;
   constexpr size_t hash_digits = 16;
-  const fs::path made =
-      fs::path(opened.path).replace_extension("." + sha256(source).substr(0, hash_digits) + ".metallib");
+  fs::path made = fs::path(opened.path).replace_extension("." + sha256(source).substr(0, hash_digits) + ".metallib");
   TempDir folder("kernelwright-metallib");
   const fs::path text = folder.path() / "kernels.metal";
   write_file_atomic(text, source).value_or_throw();

@@ -263,7 +263,10 @@ class GpuGemm : public Family {
                      const Facts& facts) const override {
     const GemmProblem problem = *gemm_problem(graph, piece, false);
     const TileShape s = shape_of(schedule);
-    const auto tiles = [](int64_t size, int64_t tile) { return static_cast<double>((size + tile - 1) / tile); };
+    const auto tiles = [](int64_t size, int64_t tile) {
+      const int64_t count = (size + tile - 1) / tile;
+      return static_cast<double>(count);
+    };
     const double groups =
         tiles(problem.m.size(), s.bm) * tiles(problem.n.size(), s.bn) * static_cast<double>(problem.outer.size());
     const double terms = tiles(problem.k.size(), s.bk) * static_cast<double>(s.bk);

@@ -39,7 +39,7 @@ std::string element_name(std::string type) {
   for (const std::string_view word : {"const", "volatile", "*", "&", " ", "packed_"})
     for (size_t at = type.find(word); at != std::string::npos; at = type.find(word)) type.erase(at, word.size());
   if (type.size() > 1 && type.back() >= '2' && type.back() <= '4') {
-    const std::string base = type.substr(0, type.size() - 1);
+    std::string base = type.substr(0, type.size() - 1);
     if (std::any_of(type_rows.begin(), type_rows.end(), [&](const TypeRow& row) { return row.metal == base; }))
       return base;
   }
