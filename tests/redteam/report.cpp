@@ -235,7 +235,8 @@ Pool make_pool(Bench& bench, const Settings& settings) {
   for (const Work& correct : hand_written()) append(pool, correct, mutants_of(correct, settings.hand_sites, ++seed));
   for (const Work& correct : scheduled(bench.cpu().facts(), 1)) {
     const bool dear = correct.candidate.source.size() > 30000;  // seconds of the compiler's time each
-    append(pool, correct, sampled(mutants_of(correct, settings.schedule_sites, ++seed), dear ? 8 : 0, seed));
+    ++seed;
+    append(pool, correct, sampled(mutants_of(correct, settings.schedule_sites, seed), dear ? 8 : 0, seed));
   }
   std::map<std::string, Work> defaults;
   for (const Work& correct : scheduled(bench.cpu().facts(), 1)) defaults.emplace(correct.problem->name, correct);
