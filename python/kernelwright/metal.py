@@ -161,6 +161,13 @@ def _scalar_bytes(value: Any, cast: str | None) -> bytes:
         raise ValueError(f"{value} does not fit: {error}") from None
 
 
+def _constant_bytes(value: Any) -> bytes:
+    """A function constant: bool, int or float as in the source, or the bytes of any other type."""
+    if isinstance(value, bytes):
+        return value
+    return struct.pack("?" if isinstance(value, bool) else "<i" if isinstance(value, int) else "<f", value)
+
+
 def _size3(size: Size, name: str) -> list[int]:
     values = [size] if isinstance(size, int) else [int(one) for one in size]
     if not 1 <= len(values) <= 3 or any(one < 1 for one in values):
@@ -201,10 +208,12 @@ class MetalKernel:
         threads: Size | None = None,
         group_size: Size | None = None,
         arg_casts: str | dict[int, str] | None = None,
+        threadgroup: dict[int, int] | None = None,
     ) -> None:
         """Runs `threads` threads (default: one for each element of the first tensor) in threadgroups of `group_size`.
 
-        Tensors are changed in place, as on a Mac. The call returns when the kernel has ended.
+        Tensors are changed in place, as on a Mac. The call returns when the kernel has ended. `bytes` are passed as
+        they are (a struct), `threadgroup` gives the bytes of threadgroup arguments by index; torch.mps has neither.
         """
         if threads is None:
             if not args or not isinstance(args[0], torch.Tensor):
@@ -213,24 +222,39 @@ class MetalKernel:
         grid = _size3(threads, "threads")
         group = _size3(group_size, "group_size") if group_size is not None else self._default_group(grid)
         casts = arg_casts if isinstance(arg_casts, dict) else dict.fromkeys(range(len(args)), arg_casts)
-        self._launch(args, grid, group, casts)
+        self._launch(args, grid, group, casts, threadgroup or {})
 
     def _default_group(self, grid: list[int]) -> list[int]:
         return [min(grid[0], self.max_threads_per_threadgroup), 1, 1]
 
-    def _launch(self, args: Sequence[Any], grid: list[int], group: list[int], casts: dict[int, Any]) -> None:
+    def _launch(
+        self,
+        args: Sequence[Any],
+        grid: list[int],
+        group: list[int],
+        casts: dict[int, Any],
+        threadgroup: dict[int, int],
+    ) -> None:
         contents: list[torch.Tensor | bytes] = []
         for number, arg in enumerate(args):
             if isinstance(arg, torch.Tensor):
                 if arg.device.type != "cpu":
                     raise ValueError(f"argument {number} lies on {arg.device}; the emulator takes CPU tensors")
                 contents.append(_bytes_of(arg))
+            elif isinstance(arg, bytes):
+                contents.append(arg)
             else:
                 contents.append(_scalar_bytes(arg, casts.get(number)))
-        places, total = [], 0
-        for content in contents:
+        places: list[dict[str, int]] = []
+        total = 0
+        seen: dict[int, dict[str, int]] = {}
+        for arg, content in zip(args, contents, strict=True):
+            if isinstance(arg, torch.Tensor) and id(arg) in seen:
+                places.append(seen[id(arg)])  # one tensor, one buffer, however often it is given
+                continue
             size = len(content) if isinstance(content, bytes) else content.numel()
             places.append({"at": total, "bytes": size})
+            seen[id(arg)] = places[-1]
             total += -(-max(size, 1) // PAGE_BYTES) * PAGE_BYTES
         with _shared_file(total) as (path, memory):
             shared = torch.frombuffer(memory, dtype=torch.uint8)
@@ -240,7 +264,7 @@ class MetalKernel:
                     memory[at : at + size] = content
                 else:
                     shared[at : at + size] = content
-            reports = self._library._run(self.name, path, places, grid, group)
+            reports = self._library._run(self.name, path, places, grid, group, threadgroup)
             for number, arg in enumerate(args):
                 if isinstance(arg, torch.Tensor) and arg.numel() and self._written(number):
                     at, size = places[number]["at"], places[number]["bytes"]
@@ -259,9 +283,11 @@ class MetalKernel:
 class MetalLibrary:
     """What `compile_shader` gives back: kernels are attributes."""
 
-    def __init__(self, source: str, *, name: str, check: bool, include: Sequence[str], timeout: float) -> None:
-        self._request = {"op": "compile", "source": source, "name": name, "check": check, "include": list(include)}
+    def __init__(self, request: dict[str, Any], timeout: float, constants: dict[int, Any]) -> None:
+        self._request = {"op": "compile", **request}
         self._timeout = timeout
+        self._constants = [[index, list(_constant_bytes(value))] for index, value in constants.items()]
+        self.seconds = 0.0  # of the last launch, on this machine
         self._generation = 0
         self._number = 0
         self._kernels: dict[str, MetalKernel] = {}
@@ -274,7 +300,13 @@ class MetalLibrary:
         self._kernels = {one["name"]: MetalKernel(self, one) for one in answer["kernels"]}
 
     def _run(
-        self, kernel: str, path: str, places: list[dict[str, int]], grid: list[int], group: list[int]
+        self,
+        kernel: str,
+        path: str,
+        places: list[dict[str, int]],
+        grid: list[int],
+        group: list[int],
+        threadgroup: dict[int, int],
     ) -> list[dict[str, Any]]:
         if self._generation != _server.generation:
             self._open()  # the process was started anew
@@ -288,8 +320,13 @@ class MetalLibrary:
             "group": group,
             "seed": int(os.environ.get("KERNELWRIGHT_METAL_SCHEDULE_SEED", "0")),
             "timeout": self._timeout,
+            "threadgroup": [[index, size] for index, size in threadgroup.items()],
+            "constants": self._constants,
+            "cores": int(os.environ.get("KERNELWRIGHT_METAL_CORES", "0")),
         }
-        reports: list[dict[str, Any]] = _server.ask(request)["reports"]
+        answer = _server.ask(request)
+        self.seconds = answer["seconds"]
+        reports: list[dict[str, Any]] = answer["reports"]
         return reports
 
     def __getattr__(self, name: str) -> MetalKernel:
@@ -318,12 +355,19 @@ def compile_shader(
     name: str = "program_source",
     include: Sequence[str] = (),
     timeout: float = 60,
+    kernels: Sequence[str] = (),
+    defines: Sequence[str] = (),
+    constants: dict[int, Any] | None = None,
 ) -> MetalLibrary:
     """Compiles Metal source for this machine. raises: MetalError, with the lines of the source that do not compile.
 
     `check` adds the checks (default: KERNELWRIGHT_METAL_CHECK); `timeout` is the wall clock of one launch in seconds.
+    `kernels` compiles only those (a source with hundreds of instantiations takes long), `defines` are NAME or
+    NAME=VALUE, `constants` are function constants by index.
     """
     if check is None:
         check = os.environ.get("KERNELWRIGHT_METAL_CHECK", "") not in ("", "0")
     folders = [*include, *_include_folders()]
-    return MetalLibrary(source, name=name, check=check, include=folders, timeout=timeout)
+    request = {"source": source, "name": name, "check": check, "include": folders}
+    request |= {"kernels": list(kernels), "defines": list(defines)}
+    return MetalLibrary(request, timeout, constants or {})

@@ -18,10 +18,11 @@
 
 // For kernelwright.metal: the emulator as a process that answers requests, a JSON object a line each way. Tensors lie
 // in a file that both map.
-//   {"op": "compile", "source": ..., "name": ..., "include": [...], "check": bool}
+//   {"op": "compile", "source": ..., "name": ..., "include": [...], "check": bool, "kernels": [...], "defines": [...]}
 //     -> {"library": N, "kernels": [{"name", "buffers": [{"name", "index", "written"}], ...}]}
 //   {"op": "run", "library": N, "kernel": ..., "memory": PATH, "buffers": [{"at": byte, "bytes": n}], "threads": [..],
-//    "group": [..], "seed": n, "timeout": s} -> {"reports": [...]}; written buffers are copied back
+//    "group": [..], "seed": n, "timeout": s, "threadgroup": [[index, bytes]], "constants": [[index, [byte, ...]]],
+//    "cores": n} -> {"reports": [...], "seconds": s}; written buffers are copied back
 //   {"op": "close", "library": N} -> {}
 // A request that fails is answered with {"error": {"id", "message", "hint"}}.
 namespace kw::app {
@@ -82,7 +83,9 @@ class Server {
     source.name = request.value("name", "program_source");
     for (const json& folder : request.value("include", json::array()))
       source.include_dirs.emplace_back(folder.get<std::string>());
+    source.defines = request.value("defines", std::vector<std::string>{});
     LibraryOptions options;
+    options.kernels = request.value("kernels", std::vector<std::string>{});
     options.mode = request.value("check", false) ? Mode::checked : Mode::plain;
     options.cache_dir = target::default_cache_dir();
     Open opened{std::move(Library::open(source, options).value_or_throw()), options.mode};
@@ -108,18 +111,31 @@ class Server {
     const auto arguments = buffer_arguments(*kernel);
     Job job;
     std::vector<uint32_t> buffers;
+    std::map<std::pair<uint64_t, uint64_t>, uint32_t> placed;
     for (const json& one : request.at("buffers")) {
       const uint64_t begin = one.at("at"), bytes = one.at("bytes");
       const size_t i = buffers.size();
+      if (const auto known = placed.find({begin, bytes}); known != placed.end()) {  // a tensor given twice
+        buffers.push_back(known->second);
+        continue;
+      }
       const std::string called = i < arguments.size() ? arguments[i]->name : fmt::format("argument {}", i);
       buffers.push_back(job.buffer({called, bytes}, std::string(shared.range(begin, bytes), bytes)));
+      placed[{begin, bytes}] = buffers.back();
     }
     Dim dim;
     dim.threads = request.at("threads");
     dim.group = request.at("group");
-    Status status = job.launch(*kernel, buffers, {}, dim);
+    std::vector<wire::GroupBytes> threadgroup;
+    for (const json& one : request.value("threadgroup", json::array())) threadgroup.push_back({one.at(0), one.at(1)});
+    Status status = job.launch(*kernel, buffers, threadgroup, dim);
     status.value_or_throw();
     RunOptions options;
+    for (const json& one : request.value("constants", json::array())) {
+      const auto bytes = one.at(1).get<std::vector<uint8_t>>();
+      options.constants.push_back({one.at(0), std::string(bytes.begin(), bytes.end())});
+    }
+    options.threads = request.value("cores", 0);
     options.mode = at->second.mode;
     options.seed = request.value("seed", uint64_t{0});
     options.timeout_s = request.value("timeout", 60.0);
@@ -133,7 +149,9 @@ class Server {
     json reports = json::array();
     for (const Report& report : reply.reports)
       reports.push_back({{"kind", report.kind}, {"message", report.sentence}, {"line", report.line}});
-    return {{"reports", reports}};
+    double seconds = 0;
+    for (const auto& dispatch : reply.dispatches) seconds += dispatch.seconds;
+    return {{"reports", reports}, {"seconds", seconds}};
   }
 
   std::map<int, Open> libraries_;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cctype>
 #include <chrono>
 
 #include "base/file.h"
@@ -16,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view cache_format = "1";
+constexpr std::string_view cache_format = "2";
 constexpr size_t most_diagnostics = 10;
 
 std::string named(const KernelSource& source) {
@@ -120,12 +121,20 @@ Result<Rewritten> front(const HostToolchain& toolchain, const KernelSource& sour
   return rewrite(*lexed, declarations, *kernels, options);
 }
 
+/// Named like the source, for debug information takes the name of the compiled file here and there.
+std::string unit_name(const std::string& source) {
+  const std::string name = fs::path(source).filename().string();
+  for (const char c : name)
+    if (!std::isalnum(static_cast<unsigned char>(c)) && c != '.' && c != '_' && c != '-') return "unit.cpp";
+  return name.empty() || name[0] == '-' || name[0] == '.' || name == "kernels.so" ? "unit.cpp" : name;
+}
+
 Status build(const HostToolchain& toolchain, const KernelSource& source, const std::string& text,
              const CompileOptions& options, const fs::path& binary) {
   auto header = precompiled_stdlib(toolchain, options.mode, source.dialect);
   if (!header) return header.failure();
   const TempDir folder("kw-metal");
-  const fs::path input = folder.path() / "unit.cpp", output = folder.path() / "kernels.so";
+  const fs::path input = folder.path() / unit_name(source.name), output = folder.path() / "kernels.so";
   if (Status s = write_file_atomic(input, text); !s.ok()) return s;
   const auto call = [&](std::vector<std::string> arguments) {
     return run_compiler(toolchain, {std::move(arguments),

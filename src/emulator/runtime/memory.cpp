@@ -3,7 +3,9 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "base/result.h"
 #include "emulator/runtime/profile.h"
@@ -12,6 +14,8 @@ namespace kw::emulator {
 namespace {
 
 constexpr int group_shift = 32, time_shift = 13;
+/// A barrier without a memory fence (mem_none): what was read before it may be overwritten after it.
+constexpr uint32_t execution = 2;
 constexpr uint64_t atomic_bit = 1u << 12, thread_mask = 1023;
 constexpr uint64_t several_shift = 10, several_mask = 3;
 /// Who accessed: one thread, several of one simdgroup, several of a threadgroup, several threadgroups. Of writers
@@ -46,12 +50,14 @@ void set_range(std::vector<uint64_t>& bits, uint64_t begin, uint64_t end) {
 void Clock::threadgroup_barrier(uint32_t flags) {
   for (uint32_t space = 0; space < 2; ++space)
     if (flags >> space & 1) barrier[space] = now;
+  barrier[execution] = now;
   if (now < last) ++now;
 }
 
 void Clock::simdgroup_barrier(uint32_t simdgroup, uint32_t flags) {
   for (uint32_t space = 0; space < 2; ++space)
     if (flags >> space & 1) simd_barrier[simdgroup][space] = now;
+  simd_barrier[simdgroup][execution] = now;
   if (now < last) ++now;
 }
 
@@ -254,8 +260,8 @@ void Follower::atomic(uintptr_t address, uint32_t bytes, uint32_t kind, uintptr_
   check_cell(place.cells[place.byte >> place.granule_log2], place, place.byte, kinds[kind % 3], pc);
 }
 
-bool Follower::before(uint64_t stamp, bool device) const {
-  const uint32_t space = device ? 0 : 1, simdgroup = kw_emu_current.thread->simdgroup;
+bool Follower::before(uint64_t stamp, uint32_t space) const {
+  const uint32_t simdgroup = kw_emu_current.thread->simdgroup;
   const uint64_t time = time_of(stamp), several = several_of(stamp);
   if (clock.now == Clock::last) return true;  // too many barriers to tell
   if (several == one && thread_of(stamp) == kw_emu_current.thread->index) return true;
@@ -290,7 +296,7 @@ void Follower::check_cell(Cell& cell, const Place& place, uint64_t byte, Kind ki
     if (!known && kind != Kind::write && kind != Kind::atomic_store) never_written(place, byte, pc);
   } else if (!both_atomic && !(several_of(written) != one && !write)) {
     const bool foreign = group_of(written) != (group_ & 0xffffffffu);
-    if (foreign ? !synchronised(written) : !before(written, place.device))
+    if (foreign ? !synchronised(written) : !before(written, place.device ? 0 : 1))
       race(written, cell.written_pc, true, place, byte, pc);
   }
   if (write)
@@ -308,7 +314,7 @@ void Follower::read_cell(Cell& cell, const Place& place, uint64_t, uint64_t mine
   else if (read && !foreign && several_of(read) == of_grid)
     next = with(mine, of_grid);
   else if (read && !foreign && !(several_of(read) == one && thread_of(read) == thread_of(mine)) &&
-           !before(read, place.device))
+           !before(read, place.device ? 0 : 1))
     next = with(mine, several_of(read) <= of_simdgroup &&
                               thread_of(read) / lanes_per_simdgroup == thread_of(mine) / lanes_per_simdgroup
                           ? of_simdgroup
@@ -323,7 +329,7 @@ void Follower::write_cell(Cell& cell, const Place& place, uint64_t byte, uint64_
     const bool foreign = group_of(read) != (group_ & 0xffffffffu);
     const bool relevant = place.device ? true : !foreign;
     const bool grid = several_of(read) == of_grid || foreign;
-    if (relevant && (grid ? !did_atomic_ : !before(read, place.device)))
+    if (relevant && (grid ? !did_atomic_ : !before(read, execution)))
       race(read, cell.read_pc, false, place, byte, pc);
     store(cell.read, 0);
   }
@@ -337,33 +343,47 @@ void Follower::never_written(const Place& place, uint64_t byte, uintptr_t pc) {
 
 void Follower::race(uint64_t stamp, uint32_t other_pc, bool other_write, const Place& place, uint64_t byte,
                     uintptr_t pc) {
+  if (place.write && has_pending_) return pending_.race(byte);  // another part of the same write
   RawReport raw = report(Fault::race, place, byte, pc);
   raw.other_pc = other_pc;
   raw.other_write = other_write;
   raw.other_group = group_of(stamp) - 1;
   raw.other_thread = static_cast<uint32_t>(thread_of(stamp));
   if (!place.write) return launch_.reports->add(raw);
-  if (has_pending_) return;  // another part of the same write
+  // The other threadgroup may run on another core and stand between its note and its store.
+  if (other_write && group_of(stamp) != (group_ & 0xffffffffu) && waits_++ < 1000)
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
   has_pending_ = true;
+  pending_.byte = place.byte;
   pending_.bytes = std::min<uint32_t>(place.access_bytes, sizeof pending_.before);
   pending_.address = place.device ? launch_.memory->begin() + place.region->begin + place.byte
                                   : arena_ + place.variable->begin + place.byte;
   std::memcpy(pending_.before, reinterpret_cast<const void*>(pending_.address), pending_.bytes);
-  const uint64_t last = place.byte + pending_.bytes - 1;
-  pending_.first_cell = place.cells + (place.byte >> place.granule_log2);
-  pending_.end_cell = place.cells + (last >> place.granule_log2) + 1;
+  pending_.cells = place.cells;
+  pending_.granule_log2 = place.granule_log2;
+  pending_.raced = 0;
+  pending_.race(byte);
   pending_.report = raw;
 }
 
+void Follower::Pending::race(uint64_t at) {
+  const uint64_t first = at >> granule_log2 << granule_log2, granule = uint64_t{1} << granule_log2;
+  for (uint64_t one = std::max(first, byte); one < std::min(first + granule, byte + bytes); ++one)
+    raced |= uint64_t{1} << (one - byte);
+}
+
+/// Two writes of the same value are no race: judged once the write is done.
 void Follower::settle() {
   if (!has_pending_) return;
   has_pending_ = false;
-  const bool same = std::memcmp(pending_.before, reinterpret_cast<const void*>(pending_.address), pending_.bytes) == 0;
-  if (!same)
-    launch_.reports->add(pending_.report);
-  else
-    for (Cell* cell = pending_.first_cell; cell != pending_.end_cell; ++cell)
-      store(cell->written, with(load(cell->written), of_group));
+  const char* after = reinterpret_cast<const char*>(pending_.address);
+  for (uint32_t i = 0; i < pending_.bytes; ++i)
+    if ((pending_.raced >> i & 1) && after[i] != pending_.before[i]) return launch_.reports->add(pending_.report);
+  for (uint32_t i = 0; i < pending_.bytes; ++i)
+    if (pending_.raced >> i & 1) {
+      Cell& cell = pending_.cells[(pending_.byte + i) >> pending_.granule_log2];
+      store(cell.written, with(load(cell.written), of_group));
+    }
 }
 
 }  // namespace kw::emulator

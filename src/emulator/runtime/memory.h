@@ -19,8 +19,8 @@ struct Cell {
 struct Clock {
   static constexpr uint32_t last = (1u << 19) - 2;
   uint32_t now = 1;
-  uint32_t barrier[2] = {};  // device, threadgroup memory
-  uint32_t simd_barrier[max_simdgroups][2] = {};
+  uint32_t barrier[3] = {};  // device memory, threadgroup memory, execution: any barrier, for a write after reads
+  uint32_t simd_barrier[max_simdgroups][3] = {};
   void threadgroup_barrier(uint32_t flags);
   void simdgroup_barrier(uint32_t simdgroup, uint32_t flags);
 };
@@ -109,11 +109,14 @@ class Follower {
   enum class Kind : uint8_t { read, write, atomic_load, atomic_store, atomic_update };
   struct Pending {
     uintptr_t address = 0;
+    uint64_t byte = 0;  // of the region
     uint32_t bytes = 0;
     char before[64] = {};
-    Cell* first_cell = nullptr;
-    Cell* end_cell = nullptr;
+    Cell* cells = nullptr;  // of the region
+    uint8_t granule_log2 = 0;
+    uint64_t raced = 0;  // a bit for each byte that belongs to a cell with a race
     RawReport report;
+    void race(uint64_t at);
   };
   void follow(uintptr_t address, uint32_t bytes, bool write, uintptr_t pc);
   bool find(uintptr_t address, uint64_t bytes, bool write, uintptr_t pc, Place& place);
@@ -121,7 +124,7 @@ class Follower {
   void check_cell(Cell& cell, const Place& place, uint64_t byte, Kind kind, uintptr_t pc);
   void read_cell(Cell& cell, const Place& place, uint64_t byte, uint64_t mine, uintptr_t pc);
   void write_cell(Cell& cell, const Place& place, uint64_t byte, uint64_t mine, uintptr_t pc);
-  bool before(uint64_t stamp, bool device) const;
+  bool before(uint64_t stamp, uint32_t space) const;
   bool synchronised(uint64_t stamp) const;
   void never_written(const Place& place, uint64_t byte, uintptr_t pc);
   RawReport report(Fault fault, const Place& place, uint64_t byte, uintptr_t pc) const;
@@ -135,6 +138,7 @@ class Follower {
   Cell* arena_cells_;
   uint64_t group_ = 0, steps_left_ = 0;
   bool fenced_ = false, did_atomic_ = false, has_pending_ = false;
+  uint32_t waits_ = 0;
   Pending pending_;
 };
 
