@@ -559,6 +559,31 @@ def commit_of(root: Path) -> str:
         return "unknown"
 
 
+def table(path: Path) -> str:
+    """docs/metal-foreign.md from a result file."""
+    told = json.loads(path.read_text())
+    about, results = told["about"], told["results"]
+    good = sum(one["good"] for one in results)
+    projects = ", ".join(f"{name} {commit[:12]}" for name, commit in about["projects"].items())
+    lines = [
+        "# Kernels that nobody here wrote",
+        "",
+        f"Written by `scripts/foreign_metal.py --table {path}` from what `{about['command']}` measured: {projects}; "
+        f"torch {about['torch']}; {about['device']}; checks {'on' if about['checks'] else 'off'}.",
+        "",
+        f"{good} of {len(results)} agree with float64 and give no report. The error is the largest difference from "
+        "float64 on the same inputs, relative to the scale that roundings have; the bound counts roundings.",
+        "",
+        "| project | kernel | what | type | shape | error | bound | reports |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for one in results:
+        error = f"{one['error']:.1e}" if "error" in one else one["why"].replace("\n", " ")
+        words = [one["project"], f"`{one['kernel']}`", one["what"], one["dtype"], one["shape"], error]
+        lines.append("| " + " | ".join([*words, f"{one['bound']:.1e}", str(one["reports"])]) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in SETS:
@@ -567,7 +592,11 @@ def main() -> int:
     parser.add_argument("--only", default="", help="kernels whose name holds this")
     parser.add_argument("--no-check", action="store_true", help="without the checks")
     parser.add_argument("--json", type=Path, help="write the results here")
+    parser.add_argument("--table", type=Path, help="print the page of docs/ for a result file, and run nothing")
     options = parser.parse_args()
+    if options.table:
+        print(table(options.table), end="")
+        return 0
     results, versions = [], {}
     for name, cases in SETS.items():
         root = getattr(options, name)

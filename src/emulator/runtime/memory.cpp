@@ -329,8 +329,7 @@ void Follower::write_cell(Cell& cell, const Place& place, uint64_t byte, uint64_
     const bool foreign = group_of(read) != (group_ & 0xffffffffu);
     const bool relevant = place.device ? true : !foreign;
     const bool grid = several_of(read) == of_grid || foreign;
-    if (relevant && (grid ? !did_atomic_ : !before(read, execution)))
-      race(read, cell.read_pc, false, place, byte, pc);
+    if (relevant && (grid ? !did_atomic_ : !before(read, execution))) race(read, cell.read_pc, false, place, byte, pc);
     store(cell.read, 0);
   }
   store(cell.written, mine);
