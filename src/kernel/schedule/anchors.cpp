@@ -18,7 +18,6 @@ using tile::Bind;
 using tile::Block;
 using tile::Expr;
 using tile::Op;
-using tile::Type;
 
 /// Sums and products of floats are carried in double, on a GPU in two floats: a plain loop has one accumulator.
 DType accumulator_dtype(DType dtype, bool gpu) { return is_float(dtype) && !gpu ? DType::f64 : dtype; }
