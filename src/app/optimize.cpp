@@ -357,6 +357,7 @@ class OptimizeRun {
       const bool rejected = swarm_.verdict.outcome == judge::Outcome::rejected;
       result_.verdict = rejected ? "rejected" : "inconclusive";
       result_.reason = swarm_.failures.empty() ? "no candidate was written" : swarm_.failures.back().text;
+      if (result_.reason.find("no time left") != std::string::npos) result_.reason += "; give it more --time";
     }
     const swarm::Account& account = swarm_.account;
     const bool stopped = !swarm_.best && !alone() && (account.out_of_money || account.out_of_time);
