@@ -53,6 +53,13 @@ Standing stand_undecided(double value, double got, double framework, const Rules
   return both_overflow(got, framework) ? Standing::overflowed : Standing::outside;
 }
 
+/// A bound that exceeds every value tells right from wrong only beyond it; within, nothing was shown.
+Standing stand_vague(double value, double bound, double got, double framework, const Format& format,
+                     const Rules& rules) {
+  const Standing standing = stand_finite(value, bound, got, framework, format, rules);
+  return standing == Standing::within ? Standing::undecided : standing;
+}
+
 void add_element(Tally& tally, int64_t index, double value, double bound, double got, Standing standing) {
   tally.undecided += standing == Standing::undecided;
   tally.overflowed += standing == Standing::overflowed;
@@ -146,7 +153,10 @@ Tally compare(const graph::Reference& expected, const Tensor& got, const Rules& 
       const double found = load_element(got, i);
       const double theirs = rules.framework ? load_element(*rules.framework, i) : 0.0;
       const bool lost = rules.overflowing && std::isinf(raw);
-      const Standing standing = lost ? Standing::undecided : stand(value, bound, found, theirs, format, rules);
+      const bool vague = rules.offset && raw > useful && std::isfinite(raw) && std::isfinite(value);
+      const Standing standing = lost    ? Standing::undecided
+                                : vague ? stand_vague(value, raw, found, theirs, format, rules)
+                                        : stand(value, bound, found, theirs, format, rules);
       add_element(part, i, value, bound, found, standing);
       wrong[static_cast<size_t>(i)] = standing == Standing::outside;
     }

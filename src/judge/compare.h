@@ -25,6 +25,9 @@ struct Rules {
   std::optional<double> loose;        // atol = rtol of the field's usual test, in place of the bound
   const Tensor* framework = nullptr;  // PyTorch's own output, or null
   bool overflowing = false;           // some sum may overflow on the way: an infinite bound then admits anything
+  /// The inputs share an offset, so that roundings add up in one direction: how far depends on the order of a sum, and
+  /// PyTorch's own error, small by luck, is no measure of an honest one. A bound beyond every value then still holds.
+  bool offset = false;
   double framework_limit = 0;  // allowed |error| where the bound decides nothing; 0: such elements stay undecided
 };
 

@@ -74,6 +74,17 @@ TEST_CASE("where the bound decides nothing, PyTorch's own error does") {
   CHECK(of(5, inf, nan_value, 5, rules) == Standing::outside);
 }
 
+TEST_CASE("where inputs share an offset, a bound beyond every value still ends what may be") {
+  Rules rules;
+  rules.offset = true;
+  const graph::Reference expected = reference({1, 1, 1}, {5, 5, 1e-6});
+  CHECK(compare(expected, floats({3, 1, 1}), rules).right());
+  CHECK(compare(expected, floats({3, 1, 1}), rules).undecided == 2);
+  CHECK(compare(expected, floats({7, 1, 1}), rules).wrong == 1);
+  CHECK(compare(expected, floats({nan_value, 1, 1}), rules).wrong == 1);
+  CHECK(compare(expected, floats({1, 1, 1.1f}), rules).wrong == 1);
+}
+
 TEST_CASE("where sums overflow on the way, an infinite bound and nothing else admits anything") {
   Rules rules;
   rules.framework_limit = 1e-3;
