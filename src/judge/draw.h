@@ -14,6 +14,7 @@ struct SuiteRow {
   std::string_view name;
   std::string_view catches;
   void (*fill)(Tensor& tensor, const graph::InputDomain& domain, uint64_t seed, int magnitude);
+  bool shares_offset = false;  // of all values: see Rules::offset
 };
 const std::vector<SuiteRow>& suite_table();
 const SuiteRow& suite_row(std::string_view name);

@@ -119,12 +119,6 @@ bool Judged::shown() const {
   return std::all_of(tallies.begin(), tallies.end(), [](const Tally& tally) { return tally.shown(); });
 }
 
-namespace {
-
-bool shares_an_offset(std::string_view suite) { return suite == "offset" || suite == "sunken" || suite == "constant"; }
-
-}  // namespace
-
 Judged judge_outputs(const graph::Problem& problem, const Case& given, const std::vector<Tensor>& outputs,
                      const JudgeOptions& options) {
   Judged judged;
@@ -133,7 +127,7 @@ Judged judge_outputs(const graph::Problem& problem, const Case& given, const std
     Rules rules;
     rules.exact = given.exact;
     rules.overflowing = given.expected.overflowing > 0;
-    rules.offset = shares_an_offset(given.key.suite);
+    rules.offset = suite_row(given.key.suite).shares_offset;
     if (options.accuracy == AccuracyClass::kernelbench) rules.loose = 1e-4;
     if (!given.framework.empty() && given.framework[i].data != nullptr) {
       rules.framework = &given.framework[i];

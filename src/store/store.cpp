@@ -82,6 +82,20 @@ Result<AskRow> ask_of(const Statement& s) {
                 s.text(10),   s.text(11),   s.integer(12)};
 }
 
+/// What `make` makes of each row that is left.
+template <class Row, class Make>
+Result<std::vector<Row>> rows_of(Statement& select, Make make) {
+  std::vector<Row> rows;
+  while (true) {
+    const Result<bool> more = select.step();
+    if (!more) return more.failure();
+    if (!*more) return rows;
+    Result<Row> row = make(select);
+    if (!row) return row.failure();
+    rows.push_back(std::move(*row));
+  }
+}
+
 Result<int64_t> read_integer(Database& database, const char* sql) {
   Statement statement(database, sql);
   const Result<bool> row = statement.step();
@@ -169,14 +183,9 @@ class SqliteStore final : public Store {
                      "SELECT id,problem,source,target,options_json,state,result_json,started_s FROM run "
                      "ORDER BY started_s DESC, rowid DESC LIMIT ?");
     select.bind(int64_t{limit});
-    std::vector<RunRow> rows;
-    while (true) {
-      const Result<bool> more = select.step();
-      if (!more) return more.failure();
-      if (!*more) return rows;
-      rows.push_back({select.text(0), select.text(1), select.text(2), select.text(3), select.text(4), select.text(5),
-                      select.text(6), select.real(7)});
-    }
+    return rows_of<RunRow>(select, [](const Statement& s) -> Result<RunRow> {
+      return RunRow{s.text(0), s.text(1), s.text(2), s.text(3), s.text(4), s.text(5), s.text(6), s.real(7)};
+    });
   }
 
   Result<int64_t> plan_attempt(const AttemptRow& row) override {
@@ -206,16 +215,12 @@ class SqliteStore final : public Store {
                      "SELECT id,run,author,candidate_key,source,plan_json,state,reason,seconds,parent FROM attempt "
                      "WHERE run=? ORDER BY id");
     select.bind(run);
-    std::vector<AttemptRow> rows;
-    while (true) {
-      const Result<bool> more = select.step();
-      if (!more) return more.failure();
-      if (!*more) return rows;
-      const Result<AttemptState> state = state_from(select.text(6));
+    return rows_of<AttemptRow>(select, [](const Statement& s) -> Result<AttemptRow> {
+      const Result<AttemptState> state = state_from(s.text(6));
       if (!state) return state.failure();
-      rows.push_back({select.integer(0), select.text(1), select.text(2), select.text(3), select.text(4), select.text(5),
-                      *state, select.text(7), select.real(8), select.text(9)});
-    }
+      return AttemptRow{s.integer(0), s.text(1), s.text(2), s.text(3), s.text(4),
+                        s.text(5),    *state,    s.text(7), s.real(8), s.text(9)};
+    });
   }
 
   Result<AskRow> open_ask(const AskRow& row) override {
@@ -270,15 +275,7 @@ class SqliteStore final : public Store {
     const std::string sql = std::string("SELECT ") + ask_columns + " FROM ask WHERE run=? ORDER BY id";
     Statement select(database_, sql.c_str());
     select.bind(run);
-    std::vector<AskRow> rows;
-    while (true) {
-      const Result<bool> more = select.step();
-      if (!more) return more.failure();
-      if (!*more) return rows;
-      Result<AskRow> row = ask_of(select);
-      if (!row) return row.failure();
-      rows.push_back(std::move(*row));
-    }
+    return rows_of<AskRow>(select, ask_of);
   }
 
   Status keep_exemplar(const ExemplarRow& row) override {
@@ -294,14 +291,9 @@ class SqliteStore final : public Store {
                      "SELECT problem_key,name,target,features_json,author,source,plan_json,seconds FROM exemplar "
                      "WHERE target=? ORDER BY problem_key");
     select.bind(target);
-    std::vector<ExemplarRow> rows;
-    while (true) {
-      const Result<bool> more = select.step();
-      if (!more) return more.failure();
-      if (!*more) return rows;
-      rows.push_back({select.text(0), select.text(1), select.text(2), select.text(3), select.text(4), select.text(5),
-                      select.text(6), select.real(7)});
-    }
+    return rows_of<ExemplarRow>(select, [](const Statement& s) -> Result<ExemplarRow> {
+      return ExemplarRow{s.text(0), s.text(1), s.text(2), s.text(3), s.text(4), s.text(5), s.text(6), s.real(7)};
+    });
   }
 
   Status remember(const ScheduleRow& row) override {
@@ -323,13 +315,9 @@ class SqliteStore final : public Store {
                      "SELECT device,piece_key,schedule,seconds FROM schedule WHERE device=? AND piece_key=? "
                      "ORDER BY seconds, schedule");
     select.bind(device).bind(piece_key);
-    std::vector<ScheduleRow> rows;
-    while (true) {
-      const Result<bool> more = select.step();
-      if (!more) return more.failure();
-      if (!*more) return rows;
-      rows.push_back({select.text(0), select.text(1), select.text(2), select.real(3)});
-    }
+    return rows_of<ScheduleRow>(select, [](const Statement& s) -> Result<ScheduleRow> {
+      return ScheduleRow{s.text(0), s.text(1), s.text(2), s.real(3)};
+    });
   }
 
  private:

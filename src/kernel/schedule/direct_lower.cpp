@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernel/schedule/blocks.h"
+
 namespace kw::kernel::schedule {
 
 using graph::NodeId;
@@ -13,21 +15,6 @@ using tile::Block;
 using tile::Expr;
 
 namespace {
-
-void append(Block& to, Block from) {
-  for (auto& stmt : from) to.push_back(std::move(stmt));
-}
-
-Block one(tile::Stmt stmt) {
-  Block block;
-  block.push_back(std::move(stmt));
-  return block;
-}
-
-Expr let(Block& block, const std::string& name, const Expr& value, int64_t lo, int64_t hi) {
-  block.push_back(tile::Let{name, value});
-  return tile::index_var_in(name, lo, hi);
-}
 
 Expr f32_array(const std::string& name) { return tile::var(name, {DType::f32, 1}); }
 

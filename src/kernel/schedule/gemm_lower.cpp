@@ -3,31 +3,13 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernel/schedule/blocks.h"
+
 namespace kw::kernel::schedule {
 
 using tile::Bind;
 using tile::Block;
 using tile::Expr;
-
-namespace {
-
-void append(Block& to, Block from) {
-  for (auto& stmt : from) to.push_back(std::move(stmt));
-}
-
-Block one(tile::Stmt stmt) {
-  Block block;
-  block.push_back(std::move(stmt));
-  return block;
-}
-
-/// `name` = value, with the range that the code guarantees.
-Expr let(Block& block, const std::string& name, const Expr& value, int64_t lo, int64_t hi) {
-  block.push_back(tile::Let{name, value});
-  return tile::index_var_in(name, lo, hi);
-}
-
-}  // namespace
 
 GemmLowering::GemmLowering(const Task& task, const GemmProblem& problem, const GemmShape& shape)
     : task_(task), problem_(problem), shape_(shape), reader_(task.graph, task.piece) {

@@ -3,20 +3,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernel/schedule/blocks.h"
+
 namespace kw::kernel::schedule {
 
 using tile::Bind;
 using tile::Block;
-
-namespace {
-
-Block one(tile::Stmt stmt) {
-  Block block;
-  block.push_back(std::move(stmt));
-  return block;
-}
-
-}  // namespace
 
 Packer::Packer(const graph::Graph& graph, const Piece& piece, const GemmProblem& problem, bool rows, int width,
                int lanes, std::string prefix, std::string transpose)

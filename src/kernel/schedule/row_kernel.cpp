@@ -7,6 +7,8 @@
 
 #include "base/result.h"
 
+#include "kernel/schedule/blocks.h"
+
 namespace kw::kernel::schedule {
 
 using graph::NodeId;
@@ -21,10 +23,6 @@ namespace {
 constexpr int64_t longest_chain = 64;
 /// Values kept between passes live on the task's stack.
 constexpr int64_t most_kept_elements = 1 << 16;
-
-void append(Block& to, Block from) {
-  for (auto& s : from) to.push_back(std::move(s));
-}
 
 }  // namespace
 

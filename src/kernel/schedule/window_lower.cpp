@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernel/schedule/blocks.h"
 #include "kernel/schedule/gemm_problem.h"
 
 namespace kw::kernel::schedule {
@@ -15,16 +16,6 @@ using tile::Block;
 using tile::Expr;
 
 namespace {
-
-void append(Block& to, Block from) {
-  for (auto& stmt : from) to.push_back(std::move(stmt));
-}
-
-Block one(tile::Stmt stmt) {
-  Block block;
-  block.push_back(std::move(stmt));
-  return block;
-}
 
 Expr truth() { return tile::imm(1, tile::bool_type); }
 

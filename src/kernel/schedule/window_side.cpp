@@ -7,6 +7,8 @@
 #include <numeric>
 #include <utility>
 
+#include "kernel/schedule/blocks.h"
+
 namespace kw::kernel::schedule {
 
 using tile::Bind;
@@ -19,12 +21,6 @@ constexpr int64_t copy_grain = 8192;  // elements of one copy task: well above t
 
 int64_t product(const Shape& shape) {
   return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
-}
-
-Block one(tile::Stmt stmt) {
-  Block block;
-  block.push_back(std::move(stmt));
-  return block;
 }
 
 /// Rows that lie a multiple of 1 KiB apart share few cache sets: one more line between them.
